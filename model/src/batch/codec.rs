@@ -1,0 +1,59 @@
+//! How a body is compressed.
+
+use super::BatchError;
+
+/// The compression of a batch body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Codec {
+    /// As it is.
+    #[default]
+    None,
+    /// LZ4 block: fast.
+    Lz4,
+    /// Zstandard level 1: smaller.
+    Zstd,
+}
+
+impl Codec {
+    /// The number in the header.
+    pub fn to_wire(self) -> u8 {
+        match self {
+            Codec::None => 0,
+            Codec::Lz4 => 1,
+            Codec::Zstd => 2,
+        }
+    }
+
+    /// From the number in the header.
+    pub fn from_wire(value: u8) -> Result<Self, BatchError> {
+        match value {
+            0 => Ok(Codec::None),
+            1 => Ok(Codec::Lz4),
+            2 => Ok(Codec::Zstd),
+            _ => Err(BatchError::Unsupported("codec")),
+        }
+    }
+
+    /// Compresses `raw`. `None` where it would not get smaller.
+    pub(super) fn compress(self, raw: &[u8]) -> Option<Vec<u8>> {
+        let packed = match self {
+            Codec::None => return None,
+            Codec::Lz4 => lz4_flex::block::compress(raw),
+            Codec::Zstd => zstd::bulk::compress(raw, 1).ok()?,
+        };
+        (packed.len() < raw.len()).then_some(packed)
+    }
+
+    /// Decompresses into exactly `raw_len` bytes; anything else is malformed.
+    pub(super) fn decompress(self, packed: &[u8], raw_len: usize) -> Result<Vec<u8>, BatchError> {
+        let raw = match self {
+            Codec::None => packed.to_vec(),
+            Codec::Lz4 => lz4_flex::block::decompress(packed, raw_len).map_err(|_| BatchError::Body("lz4"))?,
+            Codec::Zstd => zstd::bulk::decompress(packed, raw_len).map_err(|_| BatchError::Body("zstd"))?,
+        };
+        if raw.len() != raw_len {
+            return Err(BatchError::Body("raw length"));
+        }
+        Ok(raw)
+    }
+}

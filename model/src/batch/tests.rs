@@ -1,0 +1,71 @@
+//! A batch survives the round trip, and no damaged byte goes unnoticed.
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+use crate::{Message, ProducerId};
+
+fn any_message() -> impl Strategy<Value = Message> {
+    let bytes = || prop::collection::vec(any::<u8>(), 0..200).prop_map(Bytes::from);
+    (prop::option::of(bytes()), prop::collection::vec(("[a-z]{1,8}", bytes()), 0..3), bytes())
+        .prop_map(|(key, properties, body)| Message { key, properties, body })
+}
+
+fn any_codec() -> impl Strategy<Value = Codec> {
+    prop_oneof![Just(Codec::None), Just(Codec::Lz4), Just(Codec::Zstd)]
+}
+
+fn build(codec: Codec, messages: &[Message]) -> Batch {
+    let mut builder = BatchBuilder::new(codec).producer(ProducerId::from_u128(7), 3, 42);
+    messages.iter().for_each(|m| builder.push(m));
+    builder.build().expect("a valid batch")
+}
+
+proptest! {
+    #[test]
+    fn messages_come_back_as_they_went(codec in any_codec(), messages in prop::collection::vec(any_message(), 1..20)) {
+        let batch = build(codec, &messages);
+        let read = Batch::verify(batch.bytes().clone()).expect("verifies");
+        prop_assert_eq!(read.header().next_sequence(), 42 + messages.len() as u64);
+        prop_assert_eq!(decode_messages(&read).expect("decodes"), messages.clone());
+        let last = messages.len() as u32 - 1;
+        prop_assert_eq!(decode_range(&read, last, 1).expect("decodes"), messages[last as usize..].to_vec());
+    }
+
+    #[test]
+    fn one_flipped_bit_is_always_found(codec in any_codec(), messages in prop::collection::vec(any_message(), 1..5), at in any::<prop::sample::Index>(), bit in 0u8..8) {
+        let batch = build(codec, &messages);
+        let mut bytes = batch.bytes().to_vec();
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        prop_assert!(Batch::verify(Bytes::from(bytes)).is_err());
+    }
+
+    #[test]
+    fn truncation_is_always_found(messages in prop::collection::vec(any_message(), 1..5), keep in any::<prop::sample::Index>()) {
+        let batch = build(Codec::Lz4, &messages);
+        let keep = keep.index(batch.bytes().len());
+        prop_assert!(Batch::verify(batch.bytes().slice(..keep)).is_err());
+    }
+
+    #[test]
+    fn any_bytes_are_refused_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        prop_assert!(Batch::verify(Bytes::from(bytes)).is_err());
+    }
+}
+
+#[test]
+fn a_decompression_bomb_is_refused_by_its_header() {
+    let header = BatchHeader { count: 1, raw_bytes: u32::MAX, codec: Codec::Zstd, ..Default::default() };
+    let mut bytes = Vec::new();
+    header.encode(&mut bytes);
+    bytes.extend_from_slice(&[0; 12]);
+    assert!(matches!(Batch::verify(Bytes::from(bytes)), Err(BatchError::Limit { .. })));
+}
+
+#[test]
+fn incompressible_bodies_are_stored_as_they_are() {
+    let batch = build(Codec::Lz4, &[Message::new(vec![7u8, 1, 9, 4])]);
+    assert_eq!(batch.header().codec, Codec::None);
+}

@@ -1,0 +1,21 @@
+//! The vocabulary of Meridian: what every room of the house may say to another.
+//!
+//! No runtime, no network, no disk. A type lives here only when two branches of the house need it.
+#![forbid(unsafe_code)]
+
+pub mod batch;
+pub mod clock;
+pub mod hash;
+pub mod id;
+pub mod limits;
+pub mod message;
+pub mod name;
+pub mod refusal;
+pub mod topology;
+
+pub use batch::{Batch, BatchBuilder, BatchError, BatchHeader, Codec};
+pub use clock::{Clock, UnixMs};
+pub use id::{ClusterId, GroupId, Incarnation, LogId, MessageId, NodeId, Offset, ProducerId, ReplicaId};
+pub use message::Message;
+pub use name::{NameError, TopicName};
+pub use refusal::Refusal;

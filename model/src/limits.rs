@@ -1,0 +1,69 @@
+//! Every bound of the system, in one place, with its unit last. Where bounds relate, the compiler checks it.
+
+/// The largest message body, key and properties together, that a publish may carry.
+pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+/// The largest batch, header included, stored size.
+pub const BATCH_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// The largest batch once decompressed: what a reader must be ready to hold.
+pub const BATCH_RAW_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Messages in one batch.
+pub const BATCH_MESSAGES_MAX: u32 = 65_536;
+/// Bytes of producer batches that the proposer puts into one Raft entry.
+pub const ENTRY_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Producer batches in one Raft entry.
+pub const ENTRY_BATCHES_MAX: usize = 1024;
+/// Bytes of entries in one append frame between two nodes.
+pub const FRAME_BYTES_MAX: usize = 1024 * 1024;
+/// The largest gRPC message a node accepts on any listener.
+pub const RPC_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// A key's length in bytes.
+pub const KEY_BYTES_MAX: usize = 4 * 1024;
+/// Properties of one message.
+pub const PROPERTIES_MAX: usize = 64;
+/// The length of a tenant, namespace, topic or producer name, in bytes.
+pub const NAME_BYTES_MAX: usize = 128;
+/// Regions that one batch may name.
+pub const REGIONS_MAX: usize = 16;
+
+/// Producers that one partition remembers. At the bound a new producer is refused; none is forgotten early.
+pub const PRODUCERS_MAX: usize = 100_000;
+/// Recent (sequence, offset) pairs of one producer in one partition: the dedup window, in batches.
+/// A resend older than the window is refused with `DuplicateBeyondWindow`, never stored again.
+pub const DEDUP_WINDOW_BATCHES: usize = 64;
+/// Batches a producer may have in flight per partition: within the dedup window, so a resend is always known.
+pub const PRODUCER_INFLIGHT_BATCHES_MAX: usize = 32;
+/// How long a partition remembers a producer that made up its name, after its last batch.
+pub const DEDUP_HORIZON_MS: u64 = 7 * 24 * 3600 * 1000;
+
+/// Entry bytes after which a segment is closed: what retention can remove at once.
+pub const SEGMENT_BYTES: u64 = 8 * 1024 * 1024;
+/// Entries after which a segment is closed, whatever their size.
+pub const SEGMENT_ENTRIES: u64 = 16_384;
+/// The longest a segment stays open once it has messages, by append stamps, so that age retention is exact to it.
+pub const SEGMENT_AGE_MS: u64 = 60_000;
+
+/// How far a stamp may be past the quorum's time, and how far voters' clocks may be apart before
+/// nothing is destroyed by age.
+pub const CLOCK_SKEW_MS_MAX: u64 = 5_000;
+/// How old a peer's reported clock may be to count.
+pub const CLOCK_FRESH_MS: u64 = 10_000;
+
+/// Partitions of one topic.
+pub const TOPIC_PARTITIONS_MAX: u32 = 1_024;
+/// Topics of one region.
+pub const TOPICS_MAX: usize = 10_000;
+/// Partitions of one region.
+pub const GROUPS_MAX: u64 = 100_000;
+/// Nodes of one region.
+pub const NODES_MAX: usize = 64;
+/// Producer names whose epoch the control group keeps.
+pub const NAMED_PRODUCERS_MAX: usize = 100_000;
+/// Remembered request ids of metadata changes.
+pub const REQUEST_IDS_MAX: usize = 4_096;
+
+const _: () = assert!(MESSAGE_BYTES_MAX < BATCH_BYTES_MAX);
+const _: () = assert!(BATCH_BYTES_MAX <= ENTRY_BYTES_MAX);
+const _: () = assert!(ENTRY_BYTES_MAX + 64 * 1024 < RPC_BYTES_MAX);
+const _: () = assert!(PRODUCER_INFLIGHT_BATCHES_MAX * 2 <= DEDUP_WINDOW_BATCHES);
+const _: () = assert!(CLOCK_SKEW_MS_MAX < CLOCK_FRESH_MS);
