@@ -1,1 +1,27 @@
-//! TBD
+//! The wire: generated from the `.proto` files beside this crate, and conversions to the model. Nothing else.
+//!
+//! `cargo xtask codegen` writes `src/generated`; CI checks that it is up to date.
+#![forbid(unsafe_code)]
+
+pub mod failure;
+
+/// What clients speak: publish, read, metadata.
+#[allow(missing_docs, clippy::all, unreachable_pub)]
+pub mod v1 {
+    include!("generated/meridian.v1.rs");
+}
+
+/// What operators speak.
+#[allow(missing_docs, clippy::all, unreachable_pub)]
+pub mod admin {
+    include!("generated/meridian.admin.v1.rs");
+}
+
+/// What nodes of a region speak among themselves.
+#[allow(missing_docs, clippy::all, unreachable_pub)]
+pub mod internal {
+    include!("generated/meridian.internal.v1.rs");
+}
+
+/// The encoded file descriptors, for server reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!("generated/descriptors.bin");

@@ -1,0 +1,51 @@
+//! From `.proto` to Rust, without a protoc on the machine. The result is committed, so builds need neither.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use prost::Message;
+
+const FILES: [&str; 6] = [
+    "meridian/v1/error.proto",
+    "meridian/v1/metadata.proto",
+    "meridian/v1/publish.proto",
+    "meridian/v1/read.proto",
+    "meridian/admin/v1/admin.proto",
+    "meridian/internal/v1/peer.proto",
+];
+
+/// Writes `proto/src/generated`, or compares it with what would be written.
+pub(crate) fn run(check: bool) -> Result<()> {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../proto");
+    let target = root.join("src/generated");
+    let fresh = root.join("../target/codegen");
+    fs::create_dir_all(&fresh)?;
+    let descriptors = protox::compile(FILES, [&root]).context("compile the .proto files")?;
+    fs::write(fresh.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    tonic_prost_build::configure()
+        .bytes(".")
+        .out_dir(&fresh)
+        .compile_fds(descriptors)
+        .context("generate")?;
+    let mut stale = Vec::new();
+    for entry in fs::read_dir(&fresh)? {
+        let from = entry?.path();
+        let to = target.join(from.file_name().context("a file name")?);
+        if !same(&from, &to) {
+            stale.push(to.display().to_string());
+            if !check {
+                fs::create_dir_all(&target)?;
+                fs::copy(&from, &to)?;
+            }
+        }
+    }
+    match check && !stale.is_empty() {
+        true => bail!("stale, run `cargo xtask codegen`: {}", stale.join(", ")),
+        false => Ok(()),
+    }
+}
+
+fn same(a: &Path, b: &Path) -> bool {
+    matches!((fs::read(a), fs::read(b)), (Ok(a), Ok(b)) if a == b)
+}
