@@ -35,6 +35,8 @@ pub const DEDUP_WINDOW_BATCHES: usize = 64;
 pub const PRODUCER_INFLIGHT_BATCHES_MAX: usize = 32;
 /// How long a partition remembers a producer that made up its name, after its last batch.
 pub const DEDUP_HORIZON_MS: u64 = 7 * 24 * 3600 * 1000;
+/// Producers that one trim forgets: each may delete a row per batch of its window. The rest go with the next trim.
+pub const PRODUCERS_FORGOTTEN_PER_TRIM_MAX: usize = 256;
 
 /// Entry bytes after which a segment is closed: what retention can remove at once.
 pub const SEGMENT_BYTES: u64 = 8 * 1024 * 1024;
@@ -51,15 +53,21 @@ pub const CLOCK_FRESH_MS: u64 = 10_000;
 
 /// Partitions of one topic.
 pub const TOPIC_PARTITIONS_MAX: u32 = 1_024;
+/// Tenants of one region.
+pub const TENANTS_MAX: usize = 1_000;
+/// Namespaces of one region.
+pub const NAMESPACES_MAX: usize = 10_000;
 /// Topics of one region.
 pub const TOPICS_MAX: usize = 10_000;
 /// Partitions of one region.
 pub const GROUPS_MAX: u64 = 100_000;
 /// Nodes of one region.
 pub const NODES_MAX: usize = 64;
+/// One address of a node, `host:port`, in bytes.
+pub const ADDRESS_BYTES_MAX: usize = 512;
 /// Producer names whose epoch the control group keeps.
 pub const NAMED_PRODUCERS_MAX: usize = 100_000;
-/// Remembered request ids of metadata changes.
+/// Remembered request ids of metadata changes. An id may have [`NAME_BYTES_MAX`] bytes.
 pub const REQUEST_IDS_MAX: usize = 4_096;
 
 const _: () = assert!(MESSAGE_BYTES_MAX < BATCH_BYTES_MAX);

@@ -44,6 +44,9 @@ pub enum Refusal {
     /// The topic is being deleted.
     #[error("the topic is being deleted")]
     Sealed,
+    /// The bytes are not a batch of this format. Admission refuses these first.
+    #[error("the bytes are not a batch")]
+    Malformed,
     /// The partition's disk is at its watermark.
     #[error("the disk is at its watermark; retention or an operator must free space")]
     DiskFull,
@@ -61,6 +64,7 @@ impl Refusal {
             Refusal::TokenExpired => "TOKEN_EXPIRED",
             Refusal::TooManyProducers => "TOO_MANY_PRODUCERS",
             Refusal::Sealed => "TOPIC_SEALED",
+            Refusal::Malformed => "MALFORMED_BATCH",
             Refusal::DiskFull => "DISK_FULL",
         }
     }

@@ -5,10 +5,20 @@
 //! apply the same commands hold the same rows, byte for byte.
 #![forbid(unsafe_code)]
 
+#[macro_use]
+mod planted;
+
 pub mod command;
 pub mod control;
+pub mod corrupt;
 pub mod effect;
 pub mod partition;
+mod wire;
 
 pub use command::{Command, CommandError};
+pub use control::{ControlMachine, ControlReply};
+pub use corrupt::CorruptState;
 pub use effect::{At, Effect, IndexRow, Row, Table};
+pub use partition::{PartitionMachine, PartitionReply};
+#[cfg(any(test, feature = "mutants"))]
+pub use planted::{Mutant, with_mutant};

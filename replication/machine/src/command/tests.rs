@@ -1,0 +1,1 @@
+//! Commands survive the wire; anything else is an error, never a panic.

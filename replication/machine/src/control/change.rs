@@ -1,0 +1,171 @@
+//! What can be asked of the control group.
+
+use bytes::Bytes;
+use meridian_model::topology::{NodeRecord, Retention};
+use meridian_model::{ClusterId, TopicName, UnixMs};
+use serde::{Deserialize, Serialize};
+
+use crate::command::{CommandError, control_prefix};
+
+/// A change, and the leader's stamp.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ControlCommand {
+    /// The leader's stamp.
+    pub stamp: UnixMs,
+    /// What is asked.
+    pub change: ControlChange,
+}
+
+/// A change of the region's desired state. A `request_id` that is not empty makes a retry safe: the same
+/// request gets the first reply again. New variants go to the end: the number of a variant is its kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ControlChange {
+    /// Form the cluster, with the tenant and namespace `default`.
+    Form {
+        /// Drawn by the node that forms it.
+        cluster: ClusterId,
+        /// What the operator calls it.
+        name: String,
+        /// The first nodes, with the copies of the control group that founded it.
+        nodes: Vec<NodeRecord>,
+    },
+    /// A node is there: for the first time, again, or with a new disk. Its control replica is minted here.
+    RegisterNode {
+        /// What it says of itself. `control_replica` is ignored.
+        record: NodeRecord,
+    },
+    /// Create a tenant.
+    CreateTenant {
+        /// Its name.
+        name: String,
+        /// Makes a retry safe.
+        request_id: String,
+    },
+    /// Delete a tenant without namespaces.
+    DeleteTenant {
+        /// Its name.
+        name: String,
+        /// Makes a retry safe.
+        request_id: String,
+    },
+    /// Create a namespace.
+    CreateNamespace {
+        /// Whose it is.
+        tenant: String,
+        /// Its name.
+        name: String,
+        /// Makes a retry safe.
+        request_id: String,
+    },
+    /// Delete a namespace without topics.
+    DeleteNamespace {
+        /// Whose it is.
+        tenant: String,
+        /// Its name.
+        name: String,
+        /// Makes a retry safe.
+        request_id: String,
+    },
+    /// Create a topic and place its partitions.
+    CreateTopic {
+        /// Its full name.
+        name: TopicName,
+        /// How many partitions.
+        partitions: u32,
+        /// Copies of each.
+        replication: u32,
+        /// What is kept.
+        retention: Retention,
+        /// Randomness for the log ids, drawn by the proposer.
+        seed: u128,
+        /// Makes a retry safe.
+        request_id: String,
+    },
+    /// Change a topic's settings.
+    UpdateTopic {
+        /// Its full name.
+        name: TopicName,
+        /// What is kept from now on.
+        retention: Retention,
+        /// Refuse if the topic has another version.
+        expected_version: Option<u64>,
+        /// Makes a retry safe.
+        request_id: String,
+    },
+    /// Let a topic grow.
+    AddPartitions {
+        /// Its full name.
+        name: TopicName,
+        /// How many partitions it is to have: at least as many as now.
+        total: u32,
+        /// Randomness for the log ids, drawn by the proposer.
+        seed: u128,
+        /// Makes a retry safe.
+        request_id: String,
+    },
+    /// Mark a topic as being deleted. Its partitions are to be sealed.
+    DeleteTopic {
+        /// Its full name.
+        name: TopicName,
+        /// Makes a retry safe.
+        request_id: String,
+    },
+    /// Remove a topic whose partitions are sealed. Its groups are gone for ever.
+    FinishDelete {
+        /// Its full name.
+        name: TopicName,
+        /// Refuse if the topic has another version: guards a topic of the same name created since.
+        expected_version: Option<u64>,
+    },
+    /// Give a producer that chose its name its next epoch.
+    OpenProducer {
+        /// Where it will write.
+        topic: TopicName,
+        /// The name it chose.
+        name: String,
+        /// Makes a retry safe: the same epoch again.
+        request_id: String,
+    },
+}
+
+impl ControlChange {
+    /// The kind byte of the entry, and part of what tells one request from another.
+    pub(super) fn kind(&self) -> u8 {
+        match self {
+            ControlChange::Form { .. } => 0,
+            ControlChange::RegisterNode { .. } => 1,
+            ControlChange::CreateTenant { .. } => 2,
+            ControlChange::DeleteTenant { .. } => 3,
+            ControlChange::CreateNamespace { .. } => 4,
+            ControlChange::DeleteNamespace { .. } => 5,
+            ControlChange::CreateTopic { .. } => 6,
+            ControlChange::UpdateTopic { .. } => 7,
+            ControlChange::AddPartitions { .. } => 8,
+            ControlChange::DeleteTopic { .. } => 9,
+            ControlChange::FinishDelete { .. } => 10,
+            ControlChange::OpenProducer { .. } => 11,
+        }
+    }
+}
+
+const KIND_LAST: u8 = 11;
+
+impl ControlCommand {
+    pub(crate) fn encode(&self) -> Bytes {
+        let prefix = control_prefix(self.change.kind()).to_vec();
+        // Writing plain data to a vector cannot fail; an entry cut short would be refused when decoded.
+        Bytes::from(postcard::to_extend(self, prefix).unwrap_or_default())
+    }
+
+    pub(crate) fn decode(kind: u8, bytes: &[u8]) -> Result<Self, CommandError> {
+        if kind > KIND_LAST {
+            return Err(CommandError::Kind { kind });
+        }
+        match postcard::take_from_bytes::<Self>(bytes) {
+            Ok((command, [])) if command.change.kind() == kind => Ok(command),
+            Ok((_, [])) => Err(CommandError::Malformed("the kind byte differs from the command")),
+            Ok(_) => Err(CommandError::Truncated),
+            Err(_) => Err(CommandError::Malformed("control command")),
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Placement is even, and never puts two copies on one node.

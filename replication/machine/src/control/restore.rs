@@ -1,0 +1,62 @@
+//! Making the control machine of its rows.
+
+use meridian_model::topology::{NodeRecord, Topic};
+
+use super::ControlMachine;
+use super::core::Core;
+use super::producer::NamedProducer;
+use super::request::Remembered;
+use super::row::Stored;
+use super::tenant::{Namespace, Tenant};
+use crate::{CorruptState, Row, Table};
+
+impl ControlMachine {
+    /// The machine whose effects left these rows, in any order. No rows: a new machine.
+    pub fn restore(rows: impl IntoIterator<Item = Row>) -> Result<Self, CorruptState> {
+        let mut machine = Self::new();
+        let (mut any, mut core) = (false, None);
+        for row in rows {
+            match row.table {
+                Table::Core => core = Some(Core::decode(&row)?),
+                Table::BoundaryMembership => continue,
+                _ => machine.take_up(&row)?,
+            }
+            any = true;
+        }
+        match core {
+            Some(core) => machine.core = core,
+            None if any => return Err(CorruptState::NoCore),
+            None => {}
+        }
+        Ok(machine)
+    }
+
+    fn take_up(&mut self, row: &Row) -> Result<(), CorruptState> {
+        match row.table {
+            Table::Node => {
+                let node = NodeRecord::decode(row)?;
+                self.nodes.insert(node.node, node);
+            }
+            Table::Tenant => {
+                let tenant = Tenant::decode(row)?;
+                self.tenants.insert(tenant.name.clone(), tenant);
+            }
+            Table::Namespace => {
+                let namespace = Namespace::decode(row)?;
+                self.namespaces.insert((namespace.tenant.clone(), namespace.name.clone()), namespace);
+            }
+            Table::Topic => {
+                let topic = Topic::decode(row)?;
+                self.note_groups(&topic, 0);
+                self.topics.insert(topic.name.clone(), topic);
+            }
+            Table::NamedProducer => {
+                let producer = NamedProducer::decode(row)?;
+                self.producers.insert((producer.topic.clone(), producer.name.clone()), producer);
+            }
+            Table::Request => self.requests.insert(Remembered::decode(row)?),
+            other => return Err(CorruptState::row(other, "not a table of the control group")),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,233 @@
+//! Topics: created with their partitions placed, grown, and deleted in two steps.
+
+use meridian_model::topology::{Placement, Replica, Retention, Topic};
+use meridian_model::{GroupId, LogId, NodeId, TopicName, limits};
+
+use super::placement::{Assignment, Candidate, assign};
+use super::row::{Stored, join_key};
+use super::{ControlDone, ControlMachine, ControlRefusal};
+use crate::{Effect, Table};
+
+impl Stored for Topic {
+    const TABLE: Table = Table::Topic;
+
+    fn key(&self) -> Vec<u8> {
+        join_key(&[self.name.tenant(), self.name.namespace(), self.name.topic()])
+    }
+}
+
+impl ControlMachine {
+    pub(super) fn create_topic(
+        &mut self,
+        name: &TopicName,
+        partitions: u32,
+        replication: u32,
+        retention: Retention,
+        seed: u128,
+        effects: &mut Vec<Effect>,
+    ) -> Result<ControlDone, ControlRefusal> {
+        self.require_namespace(name.tenant(), name.namespace())?;
+        if let Some(topic) = self.topics.get(name) {
+            return Err(match topic.deleting {
+                true => ControlRefusal::conflict("a topic of this name is being deleted"),
+                false => ControlRefusal::already_exists(name.resource()),
+            });
+        }
+        check_partitions(partitions)?;
+        check_retention(retention)?;
+        if replication == 0 {
+            return Err(ControlRefusal::invalid("replication", "a partition needs at least one copy"));
+        }
+        ControlRefusal::at_limit("topics", self.topics.len(), limits::TOPICS_MAX)?;
+        let first_group = GroupId(self.core.next_group);
+        let placements = self.place(partitions, replication, seed)?;
+        let version = self.core.applied_index;
+        let topic = Topic {
+            name: name.clone(),
+            replication,
+            retention,
+            partitions: placements,
+            version,
+            deleting: false,
+        };
+        effects.push(topic.put());
+        self.note_groups(&topic, 0);
+        self.topics.insert(name.clone(), topic);
+        Ok(ControlDone::TopicCreated { first_group })
+    }
+
+    pub(super) fn update_topic(
+        &mut self,
+        name: &TopicName,
+        retention: Retention,
+        expected_version: Option<u64>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<ControlDone, ControlRefusal> {
+        check_retention(retention)?;
+        let version = self.core.applied_index;
+        let topic = self.live_topic(name)?;
+        check_version(topic, expected_version)?;
+        topic.retention = retention;
+        topic.version = version;
+        effects.push(topic.put());
+        Ok(ControlDone::Changed)
+    }
+
+    pub(super) fn add_partitions(
+        &mut self,
+        name: &TopicName,
+        total: u32,
+        seed: u128,
+        effects: &mut Vec<Effect>,
+    ) -> Result<ControlDone, ControlRefusal> {
+        check_partitions(total)?;
+        let topic = self.live_topic(name)?;
+        let (replication, present) = (topic.replication, topic.partitions.len() as u32);
+        if total < present {
+            let why = format!("the topic has {present} partitions; partitions are never removed");
+            return Err(ControlRefusal::invalid("total", why));
+        }
+        let first_group = GroupId(self.core.next_group);
+        if total == present {
+            return Ok(ControlDone::PartitionsAdded { first_group });
+        }
+        let added = self.place(total - present, replication, seed)?;
+        let version = self.core.applied_index;
+        let topic = self.live_topic(name)?;
+        topic.partitions.extend(added);
+        topic.version = version;
+        effects.push(topic.put());
+        let topic = topic.clone();
+        self.note_groups(&topic, present as usize);
+        Ok(ControlDone::PartitionsAdded { first_group })
+    }
+
+    pub(super) fn delete_topic(
+        &mut self,
+        name: &TopicName,
+        effects: &mut Vec<Effect>,
+    ) -> Result<ControlDone, ControlRefusal> {
+        let version = self.core.applied_index;
+        let topic = self.live_topic(name)?;
+        topic.deleting = true;
+        topic.version = version;
+        effects.push(topic.put());
+        Ok(ControlDone::Changed)
+    }
+
+    pub(super) fn finish_delete(
+        &mut self,
+        name: &TopicName,
+        expected_version: Option<u64>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<ControlDone, ControlRefusal> {
+        let topic = self.topics.get(name).ok_or_else(|| ControlRefusal::not_found(name.resource()))?;
+        check_version(topic, expected_version)?;
+        if !topic.deleting {
+            return Err(ControlRefusal::conflict("the topic is not being deleted"));
+        }
+        effects.push(topic.delete());
+        for placement in &topic.partitions {
+            self.groups.remove(&placement.group);
+        }
+        self.topics.remove(name);
+        self.forget_producers_of(name, effects);
+        Ok(ControlDone::Changed)
+    }
+
+    /// A topic that may be changed.
+    pub(super) fn live_topic(&mut self, name: &TopicName) -> Result<&mut Topic, ControlRefusal> {
+        match self.topics.get_mut(name) {
+            None => Err(ControlRefusal::not_found(name.resource())),
+            Some(topic) if topic.deleting => Err(ControlRefusal::conflict("the topic is being deleted")),
+            Some(topic) => Ok(topic),
+        }
+    }
+
+    /// Places and mints new partitions. Nothing is minted when it is refused.
+    fn place(
+        &mut self,
+        partitions: u32,
+        replication: u32,
+        seed: u128,
+    ) -> Result<Vec<Placement>, ControlRefusal> {
+        let groups = self.groups.len() as u64 + u64::from(partitions);
+        if groups > limits::GROUPS_MAX {
+            return Err(ControlRefusal::Limit { what: "partitions".into(), max: limits::GROUPS_MAX });
+        }
+        let candidates = self.candidates();
+        let assignments = assign(&candidates, partitions, replication)
+            .ok_or(ControlRefusal::NotEnoughNodes { need: replication, have: self.nodes.len() as u32 })?;
+        Ok(assignments.into_iter().map(|assignment| self.mint_placement(assignment, seed)).collect())
+    }
+
+    fn mint_placement(&mut self, assignment: Assignment, seed: u128) -> Placement {
+        let group = self.core.mint_group();
+        let mint = |node: &NodeId| Replica {
+            replica: self.core.mint_replica(),
+            node: *node,
+            incarnation: self.nodes.get(node).map(|n| n.incarnation).unwrap_or_default(),
+        };
+        let replicas: Vec<Replica> = assignment.replicas.iter().map(mint).collect();
+        let founders = replicas.iter().map(|r| r.replica).collect();
+        Placement { group, log: log_id(seed, group), replicas, founders, preferred_leader: assignment.leader }
+    }
+
+    /// Every node, with what it carries already.
+    fn candidates(&self) -> Vec<Candidate> {
+        let mut candidates: Vec<Candidate> = self.nodes.values().map(Candidate::idle).collect();
+        let placements = self.topics.values().flat_map(|t| &t.partitions);
+        for placement in placements {
+            for candidate in &mut candidates {
+                candidate.replicas += u64::from(placement.replicas.iter().any(|r| r.node == candidate.node));
+                candidate.leaders += u64::from(placement.preferred_leader == candidate.node);
+            }
+        }
+        candidates
+    }
+
+    /// Keeps `groups` in step with a topic's partitions from number `from` on.
+    pub(super) fn note_groups(&mut self, topic: &Topic, from: usize) {
+        for (placement, partition) in topic.partitions.iter().zip(0..).skip(from) {
+            self.groups.insert(placement.group, (topic.name.clone(), partition));
+        }
+    }
+}
+
+/// The log id of a new group: a hash of the drawn seed and the group, which is never used again. Never nil.
+fn log_id(seed: u128, group: GroupId) -> LogId {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&seed.to_be_bytes());
+    hasher.update(&group.0.to_le_bytes());
+    let mut id = [0; 16];
+    hasher.finalize_xof().fill(&mut id);
+    if id == [0; 16] { LogId::from_u128(1) } else { LogId(id) }
+}
+
+fn check_partitions(partitions: u32) -> Result<(), ControlRefusal> {
+    match partitions {
+        0 => Err(ControlRefusal::invalid("partitions", "a topic needs at least one partition")),
+        1..=limits::TOPIC_PARTITIONS_MAX => Ok(()),
+        _ => {
+            let max = u64::from(limits::TOPIC_PARTITIONS_MAX);
+            Err(ControlRefusal::Limit { what: "partitions of a topic".into(), max })
+        }
+    }
+}
+
+fn check_retention(retention: Retention) -> Result<(), ControlRefusal> {
+    if retention.age_ms == Some(0) || retention.bytes == Some(0) {
+        return Err(ControlRefusal::invalid("retention", "0 keeps nothing; leave it out to keep for ever"));
+    }
+    Ok(())
+}
+
+fn check_version(topic: &Topic, expected: Option<u64>) -> Result<(), ControlRefusal> {
+    match expected {
+        Some(expected) if expected != topic.version => {
+            let why = format!("the topic has version {}, expected was {expected}", topic.version);
+            Err(ControlRefusal::conflict(why))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,1 @@
+//! Stories and the model check of the partition machine.
