@@ -137,7 +137,7 @@ impl ControlMachine {
     }
 
     fn begin_entry(&mut self, at: At, stamp: UnixMs) {
-        debug_assert!(at.index > self.core.applied_index, "entry {at:?} applied twice");
+        debug_assert!(at.index > self.core.applied_index || at.index == 0, "entry {at:?} applied twice");
         (self.core.applied_term, self.core.applied_index) = (at.term, at.index);
         self.core.last_stamp = self.core.last_stamp.max(stamp);
     }

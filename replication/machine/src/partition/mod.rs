@@ -147,7 +147,7 @@ impl PartitionMachine {
     }
 
     fn begin_entry(&mut self, at: At, entry_bytes: u64, stamp: UnixMs) {
-        debug_assert!(at.index > self.core.applied.index, "entry {at:?} applied twice");
+        debug_assert!(at.index > self.core.applied.index || at.index == 0, "entry {at:?} applied twice");
         self.core.applied = at;
         self.core.last_stamp = if planted!(StampGoesBack) { stamp } else { self.core.last_stamp.max(stamp) };
         self.core.open.entries += 1;

@@ -45,7 +45,7 @@ impl PartitionMachine {
         for segment in &self.segments {
             let left = bytes - segment.bytes;
             let kept = if planted!(TrimsBelowKeptBytes) { bytes } else { left };
-            if !too_old(segment.last_stamp) && !keep_bytes.is_some_and(|keep| kept >= keep) {
+            if !too_old(segment.last_stamp) && keep_bytes.is_none_or(|keep| kept < keep) {
                 break;
             }
             bytes = left;

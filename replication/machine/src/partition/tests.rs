@@ -1,1 +1,0 @@
-//! Stories and the model check of the partition machine.
