@@ -1,0 +1,48 @@
+//! What a run must have exercised, and how long a search may take.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use crate::promise::Promise;
+
+/// How to judge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Promises the run must have exercised: one that examined nothing is then `unknown` and not `idle`.
+    pub demanded: BTreeSet<Promise>,
+    /// Time for the search of one key or one partition.
+    pub search_each_max: Duration,
+    /// Time for all searches together.
+    pub search_total_max: Duration,
+    /// Operations above which a partition is not searched.
+    pub search_ops_max: usize,
+}
+
+impl Default for Options {
+    /// Demands what every workload exercises: all of LOG but fencing (LOG-6), retention (LOG-9) and the
+    /// second opinion.
+    fn default() -> Self {
+        use Promise::{Log1, Log2, Log3, Log4, Log5, Log7, Log8, Run};
+        Self {
+            demanded: BTreeSet::from([Run, Log1, Log2, Log3, Log4, Log5, Log7, Log8]),
+            search_each_max: Duration::from_secs(10),
+            search_total_max: Duration::from_secs(120),
+            search_ops_max: 150,
+        }
+    }
+}
+
+impl Options {
+    /// The same options, demanding this promise too.
+    #[must_use]
+    pub fn demanding(mut self, promise: Promise) -> Self {
+        self.demanded.insert(promise);
+        self
+    }
+
+    /// The same options, without demanding this promise: a workload that cannot exercise it says so here.
+    #[must_use]
+    pub fn excusing(mut self, promise: Promise) -> Self {
+        self.demanded.remove(&promise);
+        self
+    }
+}

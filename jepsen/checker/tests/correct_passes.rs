@@ -1,0 +1,29 @@
+//! Whatever a correct cluster does, no check calls it wrong, and every check had something to examine.
+
+mod correct_log;
+
+use meridian_checker::{Options, Promise, Verdict, check};
+use meridian_history::History;
+use proptest::prelude::*;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn a_correct_cluster_passes(seed: u64) {
+        let history = History::of(correct_log::history(seed));
+        let report = check(&history, &Options::default());
+        prop_assert!(report.is_pass(), "{report}");
+    }
+}
+
+#[test]
+fn every_promise_is_exercised() {
+    let mut options = Options::default();
+    Promise::ALL.iter().for_each(|promise| options = options.clone().demanding(*promise));
+    let report = check(&History::of(correct_log::history(11)), &options);
+    println!("{report}");
+    for promise in Promise::ALL {
+        assert_eq!(*report.verdict(promise), Verdict::Pass, "{promise}");
+    }
+}
