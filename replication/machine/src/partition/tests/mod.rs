@@ -20,13 +20,13 @@ use super::Bounds;
 const STEPS_MAX: usize = 150;
 /// How often each precondition must have occurred for the check to count.
 const OCCURRENCES_MIN: u64 = 10_000;
-const CASES: u32 = 40_000;
+const CASES: u32 = 50_000;
 
 /// Bounds so small that random runs meet every one of them.
 const SMALL: Bounds = Bounds {
     producers_max: 5,
     window_batches: 4,
-    horizon_ms: 60,
+    horizon_ms: 45,
     segment_age_ms: 60,
     forgotten_per_trim_max: 1,
 };

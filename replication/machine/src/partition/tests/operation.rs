@@ -81,7 +81,7 @@ fn stamp(dice: &mut Dice<'_>, model: &Model, met: &mut Coverage) -> UnixMs {
             start - 1 - dice.below(40)
         }
         7..=13 => start + 1 + dice.below(9),
-        _ => start + 20 + dice.below(50),
+        _ => start + 20 + dice.below(70),
     })
 }
 
@@ -116,9 +116,9 @@ fn trim(stamp: UnixMs, dice: &mut Dice<'_>, model: &Model) -> PartitionCommand {
         3 => Some(dice.roll() * 16),
         _ => segment.map(|s| (model.bytes_after(s.index) + 1).saturating_sub(dice.below(3))),
     };
-    let forget = match dice.below(4) {
-        0 => None,
-        1 => Some(effective),
+    let forget = match dice.below(6) {
+        0..=2 => None,
+        3..=4 => Some(effective),
         _ => Some(effective.saturating_sub(dice.below(128))),
     };
     let (before, forget_producers_before) = (before.map(UnixMs), forget.map(UnixMs));
