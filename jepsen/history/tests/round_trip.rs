@@ -75,11 +75,11 @@ fn one_of_each() -> Vec<Op> {
 
 fn written(ops: &[Op]) -> String {
     let header = Header::new(Some(42)).with_option("partitions", 3);
-    let mut writer = Writer::new(Vec::new(), &header).unwrap();
-    ops.iter().for_each(|op| writer.op(op).unwrap());
-    let (bytes, count) = writer.finish().unwrap();
+    let mut writer = Writer::new(Vec::new(), &header).expect("memory takes it");
+    ops.iter().for_each(|op| writer.op(op).expect("memory takes it"));
+    let (bytes, count) = writer.finish().expect("memory takes it");
     assert_eq!(count, ops.len() as u64);
-    String::from_utf8(bytes).unwrap()
+    String::from_utf8(bytes).expect("JSON is text")
 }
 
 #[test]

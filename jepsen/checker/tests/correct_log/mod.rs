@@ -11,6 +11,7 @@ mod clients;
 mod cluster;
 mod timeline;
 
+#[allow(unused_imports)]
 pub(crate) use chance::Chance;
 pub(crate) use timeline::history;
 
