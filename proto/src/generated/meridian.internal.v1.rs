@@ -44,7 +44,7 @@ pub struct Vote {
     #[prost(bool, tag = "3")]
     pub committed: bool,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Call {
     #[prost(uint64, tag = "1")]
     pub id: u64,
@@ -58,7 +58,7 @@ pub struct Call {
 }
 /// Nested message and enum types in `Call`.
 pub mod call {
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Body {
         #[prost(message, tag = "4")]
         Append(super::AppendCall),
@@ -70,7 +70,7 @@ pub mod call {
         Transfer(super::TransferCall),
     }
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AppendCall {
     #[prost(message, optional, tag = "1")]
     pub vote: ::core::option::Option<Vote>,
@@ -78,9 +78,20 @@ pub struct AppendCall {
     pub prev: ::core::option::Option<LogPosition>,
     #[prost(message, optional, tag = "3")]
     pub commit: ::core::option::Option<LogPosition>,
-    /// Encoded log entries, as stored.
-    #[prost(bytes = "bytes", repeated, tag = "4")]
-    pub entries: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    #[prost(message, repeated, tag = "4")]
+    pub entries: ::prost::alloc::vec::Vec<LogEntry>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LogEntry {
+    #[prost(uint64, tag = "1")]
+    pub term: u64,
+    #[prost(uint64, tag = "2")]
+    pub index: u64,
+    /// 0 blank, 1 command, 2 membership.
+    #[prost(uint32, tag = "3")]
+    pub kind: u32,
+    #[prost(bytes = "bytes", tag = "4")]
+    pub payload: ::prost::bytes::Bytes,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct VoteCall {

@@ -1,1 +1,25 @@
-//! TBD
+//! Raft: the one room that knows openraft.
+//!
+//! A [`Group`] is one replica of one Raft group, of the control group or of a partition: its log store and
+//! machine store lie on the shared engine, its messages travel over the multiplexed [`network`]. The
+//! [`Registry`] holds the groups of a node.
+
+pub mod clock_book;
+pub mod group;
+pub mod log_store;
+pub mod machine_store;
+pub mod network;
+pub mod proposer;
+pub mod registry;
+pub mod runtime;
+pub mod snapshot;
+pub mod types;
+pub mod view;
+pub mod wire;
+
+pub use clock_book::ClockBook;
+pub use group::{Group, GroupConfig, GroupIdentity, GroupParts};
+pub use proposer::ProposeError;
+pub use registry::Registry;
+pub use types::{Reply, TypeConfig};
+pub use view::{Applied, GroupView, ReadError};

@@ -1,0 +1,306 @@
+//! One replica of one group: opened from disk, proposed to, read from, stopped.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use meridian_machine::Command;
+use meridian_model::{GroupId, LogId as HistoryId, NodeId, ReplicaId, UnixMs};
+use meridian_storage::{Disk, WriterHandle};
+use openraft::async_runtime::WatchReceiver;
+use openraft::raft::ReadPolicy;
+use openraft::{Config, SnapshotPolicy};
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::task::JoinHandle;
+
+use crate::clock_book::ClockBook;
+use crate::log_store::{LogStore, TailBudget};
+use crate::machine_store::MachineStore;
+use crate::network::{GroupNetwork, Links};
+use crate::proposer::{ProposeError, Proposer};
+use crate::types::{CommandBytes, Raft, ReplicaNode, Reply};
+use crate::view::{Applied, GroupView};
+
+/// Timing of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupConfig {
+    /// How often a leader says that it lives, in milliseconds.
+    pub heartbeat_ms: u64,
+    /// The shortest silence after which a follower stands for election, in milliseconds.
+    pub election_ms_min: u64,
+    /// The longest, and the leader's lease, in milliseconds.
+    pub election_ms_max: u64,
+}
+
+impl Default for GroupConfig {
+    fn default() -> Self {
+        Self { heartbeat_ms: 200, election_ms_min: 600, election_ms_max: 1_000 }
+    }
+}
+
+impl GroupConfig {
+    fn raft(&self, name: String) -> Result<Arc<Config>, io::Error> {
+        let config = Config {
+            cluster_name: name,
+            heartbeat_interval: self.heartbeat_ms,
+            election_timeout_min: self.election_ms_min,
+            election_timeout_max: self.election_ms_max,
+            install_snapshot_timeout: 600_000,
+            max_payload_entries: 256,
+            replication_lag_threshold: u64::MAX,
+            // Purge is retention: a snapshot is taken when a trim was applied, and never otherwise.
+            snapshot_policy: SnapshotPolicy::Never,
+            max_in_snapshot_log_to_keep: 0,
+            purge_batch_size: 1,
+            api_channel_size: Some(1_024),
+            notification_channel_size: Some(1_024),
+            state_machine_channel_size: Some(256),
+            enable_pre_vote: Some(true),
+            enable_leader_restore: Some(false),
+            quorum_loss_probe_interval: Some(2 * self.election_ms_max + self.heartbeat_ms),
+            backoff: "20ms 40ms ...500ms".into(),
+            ..Config::default()
+        };
+        Ok(Arc::new(config.validate().map_err(io::Error::other)?))
+    }
+}
+
+/// Which replica of what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupIdentity {
+    /// The group.
+    pub group: GroupId,
+    /// The history of the partition; nil for the control group.
+    pub history: HistoryId,
+    /// This copy.
+    pub replica: ReplicaId,
+}
+
+/// What a node's groups share.
+#[derive(Clone)]
+pub struct GroupParts {
+    /// The node's writer.
+    pub writer: WriterHandle,
+    /// The node's engine, for reading.
+    pub disk: Disk,
+    /// The memory of all log tails.
+    pub budget: Arc<TailBudget>,
+    /// The ways to the other nodes.
+    pub links: Arc<Links>,
+    /// The peers' clocks.
+    pub clocks: Arc<ClockBook>,
+    /// Timing.
+    pub config: GroupConfig,
+}
+
+/// A running replica.
+pub struct Group {
+    identity: GroupIdentity,
+    raft: Raft,
+    view: Arc<GroupView>,
+    proposer: Proposer,
+    parts: GroupParts,
+    snapshot_in: Mutex<()>,
+    purger: JoinHandle<()>,
+}
+
+impl Group {
+    /// Opens the replica from what is stored and starts it. Joins nothing by itself: a new group begins with
+    /// [`Group::initialize`] on its founders.
+    pub async fn open(identity: GroupIdentity, parts: GroupParts) -> Result<Arc<Group>, io::Error> {
+        let GroupIdentity { group, history, replica } = identity;
+        let (writer, budget, keep) = (parts.writer.clone(), Arc::clone(&parts.budget), parts.disk.clone());
+        let log = parts.disk.read(move |_| Ok(LogStore::open(group, writer, keep, budget))).await??;
+        let machine =
+            MachineStore::open(group, history, parts.writer.clone(), parts.disk.clone(), log.clone()).await?;
+        let (view, trims) = (machine.view(), machine.trims());
+        let network = GroupNetwork::new(Arc::clone(&parts.links), group);
+        let config = parts.config.raft(group.to_string())?;
+        let raft = Raft::new(replica.0, config, network, log, machine).await.map_err(io::Error::other)?;
+        let proposer = Proposer::spawn(raft.clone(), Arc::clone(&view), Arc::clone(&parts.clocks));
+        let purger = tokio::spawn(purge_after_trims(raft.clone(), trims));
+        let snapshot_in = Mutex::new(());
+        Ok(Arc::new(Group { identity, raft, view, proposer, parts, snapshot_in, purger }))
+    }
+
+    /// The group's id.
+    pub fn id(&self) -> GroupId {
+        self.identity.group
+    }
+
+    /// Which replica runs here.
+    pub fn replica(&self) -> ReplicaId {
+        self.identity.replica
+    }
+
+    /// Which replica of what.
+    pub fn identity(&self) -> GroupIdentity {
+        self.identity
+    }
+
+    /// What is applied.
+    pub fn view(&self) -> &Arc<GroupView> {
+        &self.view
+    }
+
+    /// Where batches are proposed.
+    pub fn proposer(&self) -> &Proposer {
+        &self.proposer
+    }
+
+    pub(crate) fn raft(&self) -> &Raft {
+        &self.raft
+    }
+
+    pub(crate) fn writer(&self) -> &WriterHandle {
+        &self.parts.writer
+    }
+
+    pub(crate) async fn incoming_snapshot(&self) -> MutexGuard<'_, ()> {
+        self.snapshot_in.lock().await
+    }
+
+    /// Founds the group with these voters. Harmless where it is founded already.
+    pub async fn initialize(&self, voters: BTreeMap<ReplicaId, NodeId>) -> Result<(), io::Error> {
+        use openraft::errors::{InitializeError, RaftError};
+        let members: BTreeMap<u64, ReplicaNode> =
+            voters.into_iter().map(|(replica, node)| (replica.0, ReplicaNode { node })).collect();
+        match self.raft.initialize(members).await {
+            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
+            Err(error) => Err(io::Error::other(error)),
+        }
+    }
+
+    /// Whether the log and the vote are empty: nothing ever happened here.
+    pub async fn is_pristine(&self) -> bool {
+        !self.raft.is_initialized().await.unwrap_or(true)
+    }
+
+    /// The node that leads, as far as this replica knows.
+    pub fn leader(&self) -> Option<NodeId> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let leader = metrics.current_leader?;
+        metrics.membership_config.get_node(&leader).map(|node| node.node)
+    }
+
+    /// Whether this replica leads.
+    pub fn is_leader(&self) -> bool {
+        self.raft.metrics().borrow_watched().current_leader == Some(self.identity.replica.0)
+    }
+
+    /// Term, last log index and purged index, for status.
+    pub fn positions(&self) -> (u64, u64, u64) {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        (metrics.current_term, metrics.last_log_index.unwrap_or(0), metrics.purged.map_or(0, |id| id.index))
+    }
+
+    /// Voters and learners with their nodes.
+    pub fn members(&self) -> (BTreeMap<ReplicaId, NodeId>, BTreeMap<ReplicaId, NodeId>) {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let membership = metrics.membership_config.membership();
+        let voters: BTreeSet<u64> = membership.voter_ids().collect();
+        let all = membership.nodes().map(|(id, node)| (ReplicaId(*id), node.node));
+        all.partition(|(id, _)| voters.contains(&id.0))
+    }
+
+    /// Waits until a change of leader, term or membership, or a fatal error. Cancel safe.
+    pub async fn changed(&self) {
+        let before = self.standing();
+        let mut metrics = self.raft.server_metrics();
+        while self.standing() == before && metrics.changed().await.is_ok() {}
+    }
+
+    fn standing(&self) -> (u64, Option<u64>, bool, usize) {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let members = metrics.membership_config.nodes().count();
+        (metrics.current_term, metrics.current_leader, metrics.running_state.is_ok(), members)
+    }
+
+    /// Whether the replica stopped by itself, and why.
+    pub fn fatal(&self) -> Option<String> {
+        self.raft.metrics().borrow_watched().running_state.as_ref().err().map(ToString::to_string)
+    }
+
+    /// Proposes a command other than an append and waits until it is applied here.
+    pub async fn propose(&self, command: &Command, patience: Duration) -> Result<(u64, Reply), ProposeError> {
+        if !self.is_leader() {
+            return Err(ProposeError::NotLeader { leader: self.leader() });
+        }
+        let write = self.raft.client_write(CommandBytes(command.encode()));
+        match tokio::time::timeout(patience, write).await {
+            Err(_) => Err(ProposeError::Indeterminate("no quorum answered in time".into())),
+            Ok(Ok(response)) => Ok((response.log_id.index, response.data)),
+            Ok(Err(error)) => Err(ProposeError::of_write(error)),
+        }
+    }
+
+    /// A stamp for a command proposed now.
+    pub fn stamp(&self) -> UnixMs {
+        let voters: Vec<NodeId> = self.members().0.into_values().collect();
+        self.parts.clocks.stamp(self.view.applied().stamp, &voters)
+    }
+
+    /// The time that may be used to destroy data, or `None` while the voters' clocks disagree or are silent.
+    pub fn destructive_time(&self) -> Option<UnixMs> {
+        let voters: Vec<NodeId> = self.members().0.into_values().collect();
+        self.parts.clocks.quorum_time(&voters)?.destructive()
+    }
+
+    /// Confirms leadership with a quorum, waits until all that was committed before is applied, and returns
+    /// the state then: nothing acked before this call is missing from it.
+    pub async fn linearizable(&self, patience: Duration) -> Result<Applied, ProposeError> {
+        if !self.is_leader() {
+            return Err(ProposeError::NotLeader { leader: self.leader() });
+        }
+        match tokio::time::timeout(patience, self.raft.ensure_linearizable(ReadPolicy::ReadIndex)).await {
+            Ok(Ok(_)) => Ok(self.view.applied()),
+            Ok(Err(error)) => Err(ProposeError::Unavailable(error.to_string())),
+            Err(_) => Err(ProposeError::Unavailable("no quorum answered in time".into())),
+        }
+    }
+
+    /// Adds a replica that only learns, and waits until it has caught up.
+    pub async fn add_learner(&self, replica: ReplicaId, node: NodeId) -> Result<(), io::Error> {
+        let added = self.raft.add_learner(replica.0, ReplicaNode { node }, true).await;
+        added.map(|_| ()).map_err(io::Error::other)
+    }
+
+    /// Makes exactly these replicas the voters, through a joint configuration; others leave.
+    pub async fn change_voters(&self, voters: BTreeSet<ReplicaId>) -> Result<(), io::Error> {
+        let voters: BTreeSet<u64> = voters.into_iter().map(|replica| replica.0).collect();
+        let changed = self.raft.change_membership(voters, false).await;
+        changed.map(|_| ()).map_err(io::Error::other)
+    }
+
+    /// Hands leadership to another voter.
+    pub async fn transfer_leader(&self, to: ReplicaId) -> Result<(), io::Error> {
+        self.raft.trigger().transfer_leader(to.0).await.map_err(io::Error::other)
+    }
+
+    /// Stands for election now: for the node that should lead a new group.
+    pub async fn elect(&self) -> Result<(), io::Error> {
+        self.raft.trigger().elect(true).await.map_err(io::Error::other)
+    }
+
+    /// Stops the replica. What was acked stays on disk.
+    pub async fn shutdown(&self) {
+        self.purger.abort();
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::warn!(group = %self.id(), %error, "the group did not stop cleanly");
+        }
+    }
+}
+
+/// A trim was applied: let openraft snapshot at the boundary, and purge through it.
+async fn purge_after_trims(raft: Raft, mut trims: tokio::sync::watch::Receiver<u64>) {
+    while trims.changed().await.is_ok() {
+        if raft.trigger().snapshot().await.is_err() {
+            return;
+        }
+    }
+}

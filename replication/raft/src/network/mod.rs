@@ -1,0 +1,21 @@
+//! The network between the nodes of a region: few connections, many groups.
+//!
+//! Each pair of nodes has two lanes, each a bidirectional gRPC stream: bulk for entries, urgent for heartbeats
+//! and votes, so that a large append never delays them. Calls of all groups share a lane and are coalesced
+//! into frames; answers come back by id. Snapshots have a stream of their own.
+
+mod client;
+mod dial;
+mod lane;
+mod links;
+mod service;
+mod snapshot_client;
+mod snapshot_service;
+
+pub use client::GroupNetwork;
+pub use dial::{Dial, TcpDial};
+pub use links::{AddressBook, Links};
+pub use service::RaftService;
+
+/// The version of the protocol between nodes.
+pub const PROTOCOL_VERSION: u32 = 1;

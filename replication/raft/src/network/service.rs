@@ -1,0 +1,266 @@
+//! The receiving end of the lanes: finds the group a call is for and answers it.
+//!
+//! Appends of one group keep their order within a stream; everything else is answered as it comes.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::FuturesOrdered;
+use futures::{Stream, StreamExt};
+use meridian_model::{GroupId, NodeId};
+use meridian_proto::internal as pb;
+use meridian_storage::keys::entry::EntryKind;
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest};
+use pb::{answer, append_answer, call};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Response, Status, Streaming};
+
+use super::links::Links;
+use super::{PROTOCOL_VERSION, snapshot_service};
+use crate::group::Group;
+use crate::registry::Registry;
+use crate::types::{Entry, TypeConfig, Vote};
+use crate::wire::{Malformed, entry_from, position_from_wire, position_to_wire, vote_from_wire, vote_to_wire};
+
+/// Appends of one group that may be under way on one stream.
+const GROUP_CALLS: usize = 64;
+/// Answers that may wait to be sent.
+const ANSWERS: usize = 1_024;
+/// Bytes the writer may be behind before appends wait.
+const BACKLOG_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Answers the calls of peers. The daemon mounts it on the raft listener.
+#[derive(Clone)]
+pub struct RaftService {
+    own: NodeId,
+    registry: Arc<Registry>,
+    links: Arc<Links>,
+}
+
+/// The answers of an exchange.
+pub type ExchangeStream = Pin<Box<dyn Stream<Item = Result<pb::ExchangeResponse, Status>> + Send>>;
+
+impl RaftService {
+    /// The service of node `own`.
+    pub fn new(own: NodeId, registry: Arc<Registry>, links: Arc<Links>) -> Self {
+        Self { own, registry, links }
+    }
+
+    fn greet(&self, to_node: u64, cluster_id: &[u8], version: u32) -> Result<(), Status> {
+        let own_cluster = self.links.addresses().cluster();
+        if to_node != self.own.0 {
+            return Err(Status::failed_precondition(format!("this is {}, not node-{to_node}", self.own)));
+        }
+        if !cluster_id.is_empty() && !own_cluster.is_nil() && *cluster_id != own_cluster.0 && cluster_id != [0; 16] {
+            return Err(Status::failed_precondition("this node belongs to another cluster"));
+        }
+        match version == PROTOCOL_VERSION {
+            true => Ok(()),
+            false => Err(Status::failed_precondition(format!("protocol {version}, this node speaks {PROTOCOL_VERSION}"))),
+        }
+    }
+
+    /// Runs one multiplexed stream.
+    pub async fn exchange(
+        &self,
+        mut requests: Streaming<pb::ExchangeRequest>,
+    ) -> Result<Response<ExchangeStream>, Status> {
+        let first = requests.message().await?.ok_or_else(|| Status::cancelled("nothing came"))?;
+        let hello = first.hello.ok_or_else(|| Status::invalid_argument("a stream begins with a hello"))?;
+        self.greet(hello.to_node, &hello.cluster_id, hello.protocol_version)?;
+        let from = NodeId(hello.from_node);
+        self.links.clocks().heard(from, first.clock_ms);
+        let (answers, outgoing) = mpsc::channel(ANSWERS);
+        let exchange = Exchange { service: self.clone(), from, answers, groups: BTreeMap::new() };
+        tokio::spawn(exchange.run(requests));
+        let clocks = Arc::clone(self.links.clocks());
+        let frames = ReceiverStream::new(outgoing)
+            .ready_chunks(256)
+            .map(move |answers| Ok(pb::ExchangeResponse { answers, clock_ms: clocks.now().0 }));
+        Ok(Response::new(Box::pin(frames)))
+    }
+
+    /// Takes a snapshot in.
+    pub async fn send_snapshot(
+        &self,
+        parts: Streaming<pb::SendSnapshotRequest>,
+    ) -> Result<Response<pb::SendSnapshotResponse>, Status> {
+        let check = |begin: &pb::SnapshotBegin| self.greet(self.own.0, &begin.cluster_id, PROTOCOL_VERSION);
+        Ok(Response::new(snapshot_service::receive(&self.registry, parts, check).await?))
+    }
+}
+
+struct Exchange {
+    service: RaftService,
+    from: NodeId,
+    answers: mpsc::Sender<pb::Answer>,
+    groups: BTreeMap<GroupId, mpsc::Sender<(u64, AppendEntriesRequest<TypeConfig>)>>,
+}
+
+impl Exchange {
+    async fn run(mut self, mut requests: Streaming<pb::ExchangeRequest>) {
+        while let Ok(Some(request)) = requests.message().await {
+            self.service.links.clocks().heard(self.from, request.clock_ms);
+            for call in request.calls {
+                let id = call.id;
+                if let Err(why) = self.dispatch(call).await {
+                    let unavailable = answer::Body::Unavailable(pb::Unavailable { why });
+                    if self.answers.send(pb::Answer { id, body: Some(unavailable) }).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn dispatch(&mut self, call: pb::Call) -> Result<(), String> {
+        let id = call.id;
+        let group = self.service.registry.get(GroupId(call.group));
+        let group = group.ok_or_else(|| format!("group-{} does not run here", call.group))?;
+        if group.replica().0 != call.to_replica {
+            return Err(format!("{} is {}, not replica-{}", group.id(), group.replica(), call.to_replica));
+        }
+        match call.body {
+            Some(call::Body::Append(append)) => {
+                let request = append_request(append).map_err(|error| error.to_string())?;
+                self.append(group, id, request).await
+            }
+            Some(call::Body::Vote(vote)) => self.vote(group, id, vote, false),
+            Some(call::Body::PreVote(vote)) => self.vote(group, id, vote, true),
+            Some(call::Body::Transfer(transfer)) => self.transfer(group, id, transfer),
+            None => Err("an empty call".into()),
+        }
+    }
+
+    /// A heartbeat is answered on its own; entries queue up behind those of their group.
+    async fn append(
+        &mut self,
+        group: Arc<Group>,
+        id: u64,
+        request: AppendEntriesRequest<TypeConfig>,
+    ) -> Result<(), String> {
+        if request.entries.is_empty() {
+            let answers = self.answers.clone();
+            tokio::spawn(async move {
+                let answer = append_now(&group, id, request).await;
+                let _ = answers.send(answer).await;
+            });
+            return Ok(());
+        }
+        while group.writer().backlog_bytes() > BACKLOG_BYTES_MAX {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let queue = self.groups.entry(group.id()).or_insert_with(|| {
+            let (queue, requests) = mpsc::channel(GROUP_CALLS);
+            tokio::spawn(append_in_order(Arc::clone(&group), requests, self.answers.clone()));
+            queue
+        });
+        if queue.send((id, request)).await.is_err() {
+            // The worker ends with its group; a later incarnation of the group gets a new one.
+            self.groups.remove(&group.id());
+            return Err("the group stopped".into());
+        }
+        Ok(())
+    }
+
+    fn vote(&self, group: Arc<Group>, id: u64, call: pb::VoteCall, pre: bool) -> Result<(), String> {
+        let request: VoteRequest<TypeConfig> = VoteRequest {
+            vote: vote_from_wire(call.vote).map_err(|error| error.to_string())?,
+            last_log_id: call.last.map(position_from_wire),
+            leadership_transfer: call.leadership_transfer,
+        };
+        let answers = self.answers.clone();
+        tokio::spawn(async move {
+            let response = match pre {
+                true => group.raft().pre_vote(request).await,
+                false => group.raft().vote(request).await,
+            };
+            let body = match response {
+                Ok(response) => answer::Body::Vote(pb::VoteAnswer {
+                    vote: Some(vote_to_wire(&response.vote)),
+                    granted: response.vote_granted,
+                    last: response.last_log_id.as_ref().map(position_to_wire),
+                }),
+                Err(error) => answer::Body::Unavailable(pb::Unavailable { why: error.to_string() }),
+            };
+            let _ = answers.send(pb::Answer { id, body: Some(body) }).await;
+        });
+        Ok(())
+    }
+
+    fn transfer(&self, group: Arc<Group>, id: u64, call: pb::TransferCall) -> Result<(), String> {
+        let vote: Vote = vote_from_wire(call.from_leader).map_err(|error| error.to_string())?;
+        let request = TransferLeaderRequest::new(vote, call.to_replica, call.last.map(position_from_wire));
+        let answers = self.answers.clone();
+        tokio::spawn(async move {
+            let refused = match group.raft().handle_transfer_leader(request).await {
+                Ok(Ok(())) => String::new(),
+                Ok(Err(error)) => error.to_string(),
+                Err(error) => error.to_string(),
+            };
+            let body = Some(answer::Body::Transfer(pb::TransferAnswer { refused }));
+            let _ = answers.send(pb::Answer { id, body }).await;
+        });
+        Ok(())
+    }
+}
+
+fn append_request(call: pb::AppendCall) -> Result<AppendEntriesRequest<TypeConfig>, Malformed> {
+    let entries = call.entries.into_iter().map(|entry| {
+        let kind = u8::try_from(entry.kind).ok().and_then(EntryKind::from_tag).ok_or(Malformed("entry kind"))?;
+        entry_from(entry.term, entry.index, kind, entry.payload)
+    });
+    Ok(AppendEntriesRequest {
+        vote: vote_from_wire(call.vote)?,
+        prev_log_id: call.prev.map(position_from_wire),
+        leader_commit: call.commit.map(position_from_wire),
+        entries: entries.collect::<Result<Vec<Entry>, _>>()?,
+    })
+}
+
+async fn append_in_order(
+    group: Arc<Group>,
+    mut requests: mpsc::Receiver<(u64, AppendEntriesRequest<TypeConfig>)>,
+    answers: mpsc::Sender<pb::Answer>,
+) {
+    let mut running = FuturesOrdered::new();
+    loop {
+        tokio::select! {
+            biased;
+            request = requests.recv(), if running.len() < GROUP_CALLS => match request {
+                Some((id, request)) => running.push_back(append_now(&group, id, request)),
+                None => return,
+            },
+            Some(answer) = running.next() => {
+                if answers.send(answer).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+async fn append_now(group: &Group, id: u64, request: AppendEntriesRequest<TypeConfig>) -> pb::Answer {
+    let prev = request.prev_log_id;
+    let last = request.entries.last().map(|entry| entry.log_id).or(prev);
+    let result = match group.raft().append_entries(request).await {
+        Ok(AppendEntriesResponse::Success) => matched(last.as_ref().map(position_to_wire)),
+        Ok(AppendEntriesResponse::PartialSuccess(through)) => matched(through.as_ref().map(position_to_wire)),
+        Ok(AppendEntriesResponse::Conflict) => append_answer::Result::Conflict(pb::AppendConflict {
+            at: prev.as_ref().map(position_to_wire),
+        }),
+        Ok(AppendEntriesResponse::HigherVote(vote)) => append_answer::Result::HigherVote(vote_to_wire(&vote)),
+        Err(error) => {
+            let body = Some(answer::Body::Unavailable(pb::Unavailable { why: error.to_string() }));
+            return pb::Answer { id, body };
+        }
+    };
+    pb::Answer { id, body: Some(answer::Body::Append(pb::AppendAnswer { result: Some(result) })) }
+}
+
+fn matched(through: Option<pb::LogPosition>) -> append_answer::Result {
+    append_answer::Result::Matched(pb::AppendMatched { through })
+}

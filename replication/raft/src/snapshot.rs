@@ -1,0 +1,238 @@
+//! A snapshot on its way out or in.
+//!
+//! What it stands for is a segment boundary P; the tables it carries are as of some later Q. The receiver
+//! reports P as applied, takes the entries after P through the log as usual, and serves nothing before Q.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use meridian_machine::Table;
+use meridian_model::GroupId;
+use meridian_storage::engine::Range;
+use meridian_storage::keys::{index, meta, state};
+use meridian_storage::{Disk, Durability, EngineSnapshot, Family, WriteSet, WriterHandle};
+
+use crate::types::{LogId, SnapshotMeta, StoredMembership, log_id};
+use crate::wire;
+
+/// Rows and bytes of one chunk.
+const CHUNK_ROWS: usize = 4_096;
+const CHUNK_BYTES: usize = 256 * 1024;
+
+/// The tag of an index row on the wire and in staging.
+pub const INDEX_TAG: u8 = 0;
+
+/// What openraft carries around.
+pub enum SnapshotData {
+    /// A frozen view to be sent.
+    Outgoing(Outgoing),
+    /// Received completely; the rows wait in the staging family.
+    Received(Received),
+}
+
+/// A frozen view of one group.
+pub struct Outgoing {
+    group: GroupId,
+    view: Arc<dyn EngineSnapshot>,
+    disk: Disk,
+    /// The position the tables are as of.
+    pub tables_at: LogId,
+}
+
+/// A snapshot whose rows lie in staging.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// The position the tables are as of.
+    pub tables_at: LogId,
+}
+
+/// One row of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotRow {
+    /// [`INDEX_TAG`] or the table's tag.
+    pub tag: u8,
+    /// The key without its group.
+    pub key: Bytes,
+    /// The value.
+    pub value: Bytes,
+}
+
+fn invalid(why: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
+}
+
+/// The last boundary that a trim left, with its membership, as stored.
+pub(crate) fn boundary_of(stored: Option<Bytes>) -> Result<Option<(LogId, StoredMembership)>, io::Error> {
+    let Some(bytes) = stored else { return Ok(None) };
+    let (position, membership) = bytes.split_at_checked(16).ok_or_else(|| invalid("boundary"))?;
+    let (term, index) = meta::decode_position(position).map_err(|_| invalid("boundary"))?;
+    Ok(Some((log_id(term, index), wire::decode_stored_membership(membership)?)))
+}
+
+/// A boundary as stored.
+pub(crate) fn encode_boundary(at: &LogId, membership: &StoredMembership) -> Vec<u8> {
+    let mut bytes = meta::encode_position(crate::types::term_of(at), at.index);
+    bytes.extend_from_slice(&wire::encode_stored_membership(membership));
+    bytes
+}
+
+impl Outgoing {
+    /// Freezes the group as it is on disk now. `None` while the log still begins at its first entry.
+    pub(crate) async fn take(group: GroupId, disk: &Disk) -> Result<Option<(SnapshotMeta, Outgoing)>, io::Error> {
+        let keep = disk.clone();
+        let taken = disk.read(move |engine| {
+            let view = Arc::clone(engine).snapshot();
+            let boundary = view.get(Family::Meta, &meta::encode(group, meta::Fact::Boundary))?;
+            let applied = view.get(Family::Meta, &meta::encode(group, meta::Fact::Applied))?;
+            let tables_at = view.get(Family::Meta, &meta::encode(group, meta::Fact::TablesAt))?;
+            Ok((view, boundary, tables_at.or(applied)))
+        });
+        let (view, boundary, tables_at) = taken.await?;
+        let Some((boundary, membership)) = boundary_of(boundary)? else { return Ok(None) };
+        let tables_at = tables_at.ok_or_else(|| invalid("a boundary without an applied position"))?;
+        let (term, at) = meta::decode_position(&tables_at).map_err(|_| invalid("applied"))?;
+        let snapshot_meta = SnapshotMeta { last_log_id: Some(boundary), last_membership: membership };
+        Ok(Some((snapshot_meta, Outgoing { group, view, disk: keep, tables_at: log_id(term, at) })))
+    }
+
+    /// The next rows after `after` (a family and a key), or nothing at the end.
+    pub(crate) async fn chunk(&self, after: Cursor) -> Result<Option<(Vec<SnapshotRow>, Cursor)>, io::Error> {
+        let (family, range) = match &after {
+            Cursor::State(from) => (Family::State, self.range(state::all(self.group), from)),
+            Cursor::Index(from) => (Family::Index, self.range(index::all(self.group), from)),
+            Cursor::End => return Ok(None),
+        };
+        let view = Arc::clone(&self.view);
+        let rows = self.disk.read(move |_| view.scan(family, &range, CHUNK_ROWS, CHUNK_BYTES)).await?;
+        let next = match (rows.last(), &after) {
+            (Some((key, _)), Cursor::State(_)) => Cursor::State(Some(key.clone())),
+            (Some((key, _)), _) => Cursor::Index(Some(key.clone())),
+            (None, Cursor::State(_)) => Cursor::Index(None),
+            (None, _) => Cursor::End,
+        };
+        let rows = rows.into_iter().map(|(key, value)| match family {
+            Family::State => SnapshotRow { tag: key[8], key: key.slice(9..), value },
+            _ => SnapshotRow { tag: INDEX_TAG, key: key.slice(8..), value },
+        });
+        Ok(Some((rows.collect(), next)))
+    }
+
+    fn range(&self, all: Range, after: &Option<Bytes>) -> Range {
+        match after {
+            None => all,
+            Some(key) => Range { from: [&key[..], &[0]].concat(), to: all.to },
+        }
+    }
+}
+
+/// How far a snapshot has been read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Cursor {
+    /// State rows after this key.
+    State(Option<Bytes>),
+    /// Index rows after this key.
+    Index(Option<Bytes>),
+    /// Everything was read.
+    End,
+}
+
+/// Collects the rows of an incoming snapshot in the staging family.
+pub(crate) struct Staging {
+    group: GroupId,
+    writer: WriterHandle,
+    rows: u64,
+}
+
+impl Staging {
+    /// Begins anew: what an earlier attempt left is removed.
+    pub(crate) async fn begin(group: GroupId, writer: WriterHandle) -> Result<Self, io::Error> {
+        let mut set = WriteSet::default();
+        set.delete_range(Family::Staging, Range::prefix(&group.0.to_be_bytes()));
+        writer.write(set, Durability::Ordered).await?;
+        Ok(Self { group, writer, rows: 0 })
+    }
+
+    /// Adds rows. Waits for the writer: the sender is slowed down by it.
+    pub(crate) async fn add(&mut self, rows: Vec<SnapshotRow>) -> Result<(), io::Error> {
+        let mut set = WriteSet::default();
+        for row in rows {
+            if row.tag != INDEX_TAG && Table::from_tag(row.tag).is_none() {
+                return Err(invalid("a snapshot row of an unknown table"));
+            }
+            let mut key = self.group.0.to_be_bytes().to_vec();
+            key.push(row.tag);
+            key.extend_from_slice(&row.key);
+            set.put(Family::Staging, key, row.value.to_vec());
+            self.rows += 1;
+        }
+        Ok(self.writer.write(set, Durability::Ordered).await?)
+    }
+
+    /// Rows so far.
+    pub(crate) fn rows(&self) -> u64 {
+        self.rows
+    }
+}
+
+/// What must be known to finish moving a snapshot into place, also after a crash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Installing {
+    pub(crate) boundary: LogId,
+    pub(crate) membership: StoredMembership,
+    pub(crate) tables_at: LogId,
+}
+
+impl Installing {
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = meta::encode_position(crate::types::term_of(&self.tables_at), self.tables_at.index);
+        bytes.extend_from_slice(&encode_boundary(&self.boundary, &self.membership));
+        bytes
+    }
+
+    /// Back from the stored fact.
+    pub(crate) fn decode(bytes: Bytes) -> Result<Self, io::Error> {
+        let (term, at) = meta::decode_position(&bytes).map_err(|_| invalid("installing"))?;
+        let rest = bytes.get(16..).map(|_| bytes.slice(16..));
+        let (boundary, membership) = boundary_of(rest)?.ok_or_else(|| invalid("installing"))?;
+        Ok(Self { boundary, membership, tables_at: log_id(term, at) })
+    }
+
+    /// Moves the rows from staging into place. Repeatable: a crash at any point is followed by another run.
+    pub(crate) async fn run(&self, group: GroupId, writer: &WriterHandle, disk: &Disk) -> Result<(), io::Error> {
+        let mut set = WriteSet::default();
+        set.put(Family::Meta, meta::encode(group, meta::Fact::Installing), self.encode());
+        writer.write(set, Durability::Synced).await?;
+        let mut set = WriteSet::default();
+        set.delete_range(Family::State, state::all(group));
+        set.delete_range(Family::Index, index::all(group));
+        writer.write(set, Durability::Ordered).await?;
+        let mut range = Range::prefix(&group.0.to_be_bytes());
+        loop {
+            let part = range.clone();
+            let rows = disk.read(move |engine| engine.scan(Family::Staging, &part, CHUNK_ROWS, CHUNK_BYTES)).await?;
+            let Some((last, _)) = rows.last() else { break };
+            range.from = [&last[..], &[0]].concat();
+            let mut set = WriteSet::default();
+            for (key, value) in rows {
+                match key[8] {
+                    INDEX_TAG => set.put(Family::Index, [&key[..8], &key[9..]].concat(), value.to_vec()),
+                    _ => set.put(Family::State, key.to_vec(), value.to_vec()),
+                }
+            }
+            writer.write(set, Durability::Ordered).await?;
+        }
+        let mut set = WriteSet::default();
+        let put = |set: &mut WriteSet, fact, value| set.put(Family::Meta, meta::encode(group, fact), value);
+        put(&mut set, meta::Fact::Applied, encode_boundary(&self.boundary, &self.membership));
+        put(&mut set, meta::Fact::Boundary, encode_boundary(&self.boundary, &self.membership));
+        let tables_at = meta::encode_position(crate::types::term_of(&self.tables_at), self.tables_at.index);
+        match self.tables_at > self.boundary {
+            true => put(&mut set, meta::Fact::TablesAt, tables_at),
+            false => set.delete(Family::Meta, meta::encode(group, meta::Fact::TablesAt)),
+        }
+        set.delete(Family::Meta, meta::encode(group, meta::Fact::Installing));
+        set.delete_range(Family::Staging, Range::prefix(&group.0.to_be_bytes()));
+        Ok(writer.write(set, Durability::Synced).await?)
+    }
+}
