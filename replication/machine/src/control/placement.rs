@@ -44,7 +44,7 @@ pub fn assign(candidates: &[Candidate], partitions: u32, replication: u32) -> Op
     let mut leaders: BTreeMap<NodeId, u64> = candidates.iter().map(|c| (c.node, c.leaders)).collect();
     let mut assignments = Vec::with_capacity(partitions as usize);
     for _ in 0..partitions {
-        let replicas = choose_replicas(candidates, &mut copies, replication)?;
+        let replicas = choose_replicas(candidates, &mut copies, &leaders, replication)?;
         let leader = *replicas.iter().min_by_key(|node| (leaders[*node], **node))?;
         *leaders.entry(leader).or_default() += 1;
         assignments.push(Assignment { replicas, leader });
@@ -53,34 +53,57 @@ pub fn assign(candidates: &[Candidate], partitions: u32, replication: u32) -> Op
     Some(assignments)
 }
 
-/// Chooses one node after another: from the zone with the fewest copies of this partition, the node with
-/// the fewest copies of all.
+/// Chooses one node after another: from the zones with the fewest copies of this partition, the node with
+/// the fewest copies of all, in the zone that carries the least for its size, and of those the node that leads the fewest.
 fn choose_replicas(
     candidates: &[Candidate],
     copies: &mut BTreeMap<NodeId, u64>,
+    leaders: &BTreeMap<NodeId, u64>,
     replication: u32,
 ) -> Option<Vec<NodeId>> {
     let mut chosen = Vec::with_capacity(replication as usize);
-    let mut zones: BTreeMap<&str, u32> = BTreeMap::new();
+    let mut taken: BTreeMap<&str, u32> = BTreeMap::new();
+    let carried = carried_per_node(candidates, copies);
     for _ in 0..replication {
         let free = candidates.iter().filter(|c| !chosen.contains(&c.node));
-        let cost =
-            |c: &&Candidate| (zones.get(c.zone.as_str()).copied().unwrap_or(0), copies[&c.node], c.node);
+        let cost = |c: &&Candidate| {
+            let zone = c.zone.as_str();
+            let taken = taken.get(zone).copied().unwrap_or(0);
+            (taken, copies[&c.node], carried[zone], leaders[&c.node], c.node)
+        };
         let next = free.min_by_key(cost)?;
-        *zones.entry(&next.zone).or_default() += 1;
+        *taken.entry(&next.zone).or_default() += 1;
         *copies.entry(next.node).or_default() += 1;
         chosen.push(next.node);
     }
     Some(chosen)
 }
 
+/// What each zone carries, in thousandths of a copy per node.
+fn carried_per_node<'a>(
+    candidates: &'a [Candidate],
+    copies: &BTreeMap<NodeId, u64>,
+) -> BTreeMap<&'a str, u64> {
+    let mut zones: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    for candidate in candidates {
+        let (carried, nodes) = zones.entry(&candidate.zone).or_default();
+        *carried += copies[&candidate.node];
+        *nodes += 1;
+    }
+    zones.into_iter().map(|(zone, (carried, nodes))| (zone, carried * 1000 / nodes)).collect()
+}
+
 /// Moves leadership along a chain of partitions, from a node that leads the most to one that leads at least
 /// two fewer. Repeated until there is no such chain, leaders are as even as the copies allow.
 fn shift_one_leader(assignments: &mut [Assignment], leaders: &mut BTreeMap<NodeId, u64>) -> bool {
-    let mut sources: Vec<NodeId> = leaders.keys().copied().collect();
+    let mut led: BTreeMap<NodeId, Vec<usize>> = BTreeMap::new();
+    for (partition, assignment) in assignments.iter().enumerate() {
+        led.entry(assignment.leader).or_default().push(partition);
+    }
+    let mut sources: Vec<NodeId> = led.keys().copied().collect();
     sources.sort_by_key(|node| (std::cmp::Reverse(leaders[node]), *node));
     for source in sources {
-        let Some((target, path)) = shortest_chain(assignments, leaders, source) else { continue };
+        let Some((target, path)) = shortest_chain(assignments, &led, leaders, source) else { continue };
         for (partition, to) in path {
             assignments[partition].leader = to;
         }
@@ -95,6 +118,7 @@ fn shift_one_leader(assignments: &mut [Assignment], leaders: &mut BTreeMap<NodeI
 /// Breadth first from `source` over "leads a partition that also lives on".
 fn shortest_chain(
     assignments: &[Assignment],
+    led: &BTreeMap<NodeId, Vec<usize>>,
     leaders: &BTreeMap<NodeId, u64>,
     source: NodeId,
 ) -> Option<(NodeId, Vec<(usize, NodeId)>)> {
@@ -111,9 +135,9 @@ fn shortest_chain(
             }
             return Some((node, path));
         }
-        for (partition, assignment) in assignments.iter().enumerate().filter(|(_, a)| a.leader == node) {
-            for next in assignment.replicas.iter().filter(|next| seen.insert(**next)) {
-                came_by.insert(*next, (node, partition));
+        for partition in led.get(&node).into_iter().flatten() {
+            for next in assignments[*partition].replicas.iter().filter(|next| seen.insert(**next)) {
+                came_by.insert(*next, (node, *partition));
                 queue.push_back(*next);
             }
         }

@@ -1,5 +1,7 @@
 //! Topics: created with their partitions placed, grown, and deleted in two steps.
 
+use std::collections::BTreeMap;
+
 use meridian_model::topology::{Placement, Replica, Retention, Topic};
 use meridian_model::{GroupId, LogId, NodeId, TopicName, limits};
 
@@ -175,15 +177,15 @@ impl ControlMachine {
 
     /// Every node, with what it carries already.
     fn candidates(&self) -> Vec<Candidate> {
-        let mut candidates: Vec<Candidate> = self.nodes.values().map(Candidate::idle).collect();
-        let placements = self.topics.values().flat_map(|t| &t.partitions);
-        for placement in placements {
-            for candidate in &mut candidates {
-                candidate.replicas += u64::from(placement.replicas.iter().any(|r| r.node == candidate.node));
-                candidate.leaders += u64::from(placement.preferred_leader == candidate.node);
+        let mut loads: BTreeMap<NodeId, Candidate> =
+            self.nodes.values().map(|record| (record.node, Candidate::idle(record))).collect();
+        for placement in self.topics.values().flat_map(|t| &t.partitions) {
+            for replica in &placement.replicas {
+                loads.entry(replica.node).and_modify(|c| c.replicas += 1);
             }
+            loads.entry(placement.preferred_leader).and_modify(|c| c.leaders += 1);
         }
-        candidates
+        loads.into_values().collect()
     }
 
     /// Keeps `groups` in step with a topic's partitions from number `from` on.
