@@ -1,0 +1,50 @@
+//! How long to wait before the next attempt: doubling, bounded, with jitter.
+
+use std::time::Duration;
+
+use crate::random::Random;
+
+const FIRST: Duration = Duration::from_millis(20);
+const MOST: Duration = Duration::from_secs(1);
+
+/// One row of attempts.
+#[derive(Debug, Default)]
+pub(crate) struct Backoff {
+    attempts: u32,
+}
+
+impl Backoff {
+    /// The next pause: at least `hint`, otherwise between half and all of the doubled step.
+    pub(crate) fn next(&mut self, hint: Duration, random: &Random) -> Duration {
+        let step = FIRST.saturating_mul(1 << self.attempts.min(10)).min(MOST);
+        self.attempts += 1;
+        let half = (step / 2).as_micros() as u64;
+        hint.max(Duration::from_micros(half + random.below(half + 1)))
+    }
+
+    /// Attempts so far.
+    pub(crate) fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// Something worked: begin anew.
+    pub(crate) fn reset(&mut self) {
+        self.attempts = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_bound_and_keep_the_hint() {
+        let random = Random::new(Some(7));
+        let mut backoff = Backoff::default();
+        let pauses: Vec<Duration> = (0..40).map(|_| backoff.next(Duration::ZERO, &random)).collect();
+        assert!(pauses[0] <= FIRST && pauses[39] <= MOST && pauses[39] >= MOST / 2, "{pauses:?}");
+        assert_eq!(backoff.next(Duration::from_secs(5), &random), Duration::from_secs(5));
+        backoff.reset();
+        assert!(backoff.next(Duration::ZERO, &random) <= FIRST);
+    }
+}

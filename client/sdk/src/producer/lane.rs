@@ -1,0 +1,296 @@
+//! One partition of a producer: a task that packs, sends, and does not rest until every message is resolved.
+
+use std::collections::VecDeque;
+use std::future::pending as forever;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use meridian_model::Message;
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::delivery::Waiter;
+use super::identity::{Identities, Identity};
+use super::link::{Answer, Link, Submission};
+use super::links::Links;
+use super::pending::Accumulator;
+use super::queue::SendQueue;
+use super::settings::Settings;
+use super::verdict::Trouble;
+use crate::Error;
+use crate::backoff::Backoff;
+use crate::client::Shared;
+
+/// Commands taken at once before the queue is looked at again.
+const COMMANDS_AT_ONCE_MAX: usize = 1_024;
+
+/// What all partitions of a producer have in common.
+pub(super) struct Trunk {
+    pub(super) shared: Arc<Shared>,
+    pub(super) topic: String,
+    pub(super) settings: Settings,
+    pub(super) identities: Identities,
+    pub(super) links: Links,
+    /// Free bytes of the buffer.
+    pub(super) room: Semaphore,
+    /// Set once another producer of the same name has taken over.
+    pub(super) fenced: Mutex<Option<Error>>,
+}
+
+/// What a producer tells a partition.
+pub(super) enum Command {
+    Send { message: Message, waiter: Waiter, queued: Instant },
+    Flush(oneshot::Sender<Result<(), Error>>),
+}
+
+pub(super) enum Done {
+    Linked(Result<Link, Error>),
+    Renewed(Result<Identity, Error>),
+    /// The producer's newest identity.
+    Newest(Identity),
+}
+
+pub(super) struct Lane {
+    pub(super) trunk: Arc<Trunk>,
+    pub(super) partition: u32,
+    commands: mpsc::UnboundedReceiver<Command>,
+    /// Whether commands may still come.
+    open: bool,
+    answers_to: mpsc::UnboundedSender<Answer>,
+    answers: mpsc::UnboundedReceiver<Answer>,
+    pub(super) pending: Accumulator,
+    pub(super) queue: SendQueue<Vec<Waiter>>,
+    pub(super) identity: Identity,
+    pub(super) link: Option<Link>,
+    /// Connecting or taking a new identity; nothing is sent meanwhile.
+    work: Option<BoxFuture<'static, Done>>,
+    pub(super) must_renew: bool,
+    /// A newer epoch is in force (its number, where known); whose it is must be found out.
+    pub(super) fenced_by: Option<Option<u32>>,
+    /// Ask who leads before connecting.
+    pub(super) must_ask: bool,
+    /// Rest so long before the next work.
+    pub(super) pause: Duration,
+    pub(super) backoff: Backoff,
+    /// Refusals while connecting that should pass.
+    pub(super) refused_links: u32,
+    /// What went wrong since the last ack.
+    pub(super) last_trouble: Option<Error>,
+    pub(super) first_error: Option<Error>,
+    flushes: VecDeque<(u64, oneshot::Sender<Result<(), Error>>)>,
+}
+
+impl Lane {
+    pub(super) fn new(
+        trunk: Arc<Trunk>,
+        partition: u32,
+        identity: Identity,
+        commands: mpsc::UnboundedReceiver<Command>,
+    ) -> Self {
+        let (answers_to, answers) = mpsc::unbounded_channel();
+        Self {
+            trunk,
+            partition,
+            commands,
+            open: true,
+            answers_to,
+            answers,
+            pending: Accumulator::default(),
+            queue: SendQueue::new(),
+            identity,
+            link: None,
+            work: None,
+            must_renew: false,
+            fenced_by: None,
+            must_ask: false,
+            pause: Duration::ZERO,
+            backoff: Backoff::default(),
+            refused_links: 0,
+            last_trouble: None,
+            first_error: None,
+            flushes: VecDeque::new(),
+        }
+    }
+
+    /// Until the producer is gone and every message is resolved.
+    pub(super) async fn run(mut self) {
+        loop {
+            let now = Instant::now();
+            self.expire(now);
+            self.settle();
+            self.start_work();
+            self.send(now);
+            self.answer_flushes();
+            let idle = self.queue.is_empty() && self.pending.is_empty();
+            if !self.open && idle {
+                return;
+            }
+            let wake = self.wake_at();
+            let work = &mut self.work;
+            tokio::select! {
+                biased;
+                Some(answer) = self.answers.recv() => self.answered(answer),
+                done = async { match work { Some(work) => work.await, None => forever().await } } => {
+                    self.work = None;
+                    self.worked(done);
+                }
+                command = self.commands.recv(), if self.open => self.commanded(command),
+                () = async { match wake { Some(at) => tokio::time::sleep_until(at).await, None => forever().await } } => {}
+            }
+        }
+    }
+
+    fn commanded(&mut self, first: Option<Command>) {
+        self.open = first.is_some();
+        let mut next = first;
+        let mut taken = 0;
+        while let Some(command) = next {
+            match command {
+                Command::Send { message, waiter, queued } => self.pending.push(message, waiter, queued),
+                Command::Flush(done) => self.flushes.push_back((self.pending.next_ordinal(), done)),
+            }
+            taken += 1;
+            next = if taken < COMMANDS_AT_ONCE_MAX { self.commands.try_recv().ok() } else { None };
+        }
+    }
+
+    fn answered(&mut self, first: Answer) {
+        let mut next = Some(first);
+        while let Some(Answer { ticket, attempt, result }) = next {
+            match result {
+                Ok(ack) => {
+                    if let Some(outgoing) = self.queue.acked(ticket) {
+                        self.backoff.reset();
+                        self.resolve_acked(outgoing, &ack);
+                    }
+                }
+                Err(trouble) => self.queue.failed(ticket, attempt, trouble),
+            }
+            next = self.answers.try_recv().ok();
+        }
+    }
+
+    /// Starts what must be done before anything can be sent, after the pause that is due.
+    fn start_work(&mut self) {
+        let has_work = !self.queue.is_empty() || !self.pending.is_empty();
+        if self.work.is_some() || self.queue.in_flight() > 0 || !has_work {
+            return;
+        }
+        let pause = std::mem::take(&mut self.pause);
+        let trunk = self.trunk.clone();
+        if self.fenced_by.is_some() {
+            self.work = Some(async move { Done::Newest(trunk.identities.current().await) }.boxed());
+        } else if self.must_renew {
+            let broken = self.identity;
+            self.work = Some(
+                async move {
+                    tokio::time::sleep(pause).await;
+                    Done::Renewed(trunk.identities.renew(broken).await)
+                }
+                .boxed(),
+            );
+        } else if self.link.is_none() || !pause.is_zero() {
+            let (partition, ask) = (self.partition, std::mem::take(&mut self.must_ask));
+            let kept = self.link.take();
+            self.work = Some(
+                async move {
+                    tokio::time::sleep(pause).await;
+                    match kept.filter(Link::is_alive) {
+                        Some(link) => Done::Linked(Ok(link)),
+                        None => Done::Linked(trunk.links.towards(partition, ask).await),
+                    }
+                }
+                .boxed(),
+            );
+        }
+    }
+
+    /// Sends what may be sent now; packs new batches only when they can go at once.
+    fn send(&mut self, now: Instant) {
+        if self.work.is_some() || self.must_renew || self.fenced_by.is_some() {
+            return;
+        }
+        while let Some(link) = &self.link {
+            if self.queue.in_flight() >= link.in_flight_max.min(self.trunk.settings.in_flight_max) {
+                return;
+            }
+            let copy = match self.queue.next_copy(now) {
+                Some(copy) => copy,
+                None if self.freeze(now) => continue,
+                None => return,
+            };
+            let submission = Submission {
+                partition: self.partition,
+                ticket: copy.ticket,
+                attempt: copy.attempt,
+                batch: copy.batch,
+                opened_at_ms: self.identity.opened_at_ms,
+                answers: self.answers_to.clone(),
+            };
+            if !link.submit(submission) {
+                self.link = None;
+                let gone = Trouble::unsent();
+                self.queue.failed(copy.ticket, copy.attempt, gone);
+                self.settle();
+                self.start_work();
+            }
+        }
+    }
+
+    /// Packs one batch if it is time: it is full, or nothing is on its way, or it has lingered.
+    fn freeze(&mut self, now: Instant) -> bool {
+        let settings = &self.trunk.settings;
+        let Some(oldest) = self.pending.oldest() else {
+            return false;
+        };
+        let waited = match settings.linger.is_zero() {
+            true => self.queue.is_empty(),
+            false => oldest + settings.linger <= now || !self.flushes.is_empty(),
+        };
+        if self.queue.is_troubled() || !(waited || self.pending.is_full(settings)) {
+            return false;
+        }
+        let published_at = self.trunk.shared.config.clock.now();
+        let sequence = self.queue.next_sequence();
+        let Some(frozen) = self.pending.freeze(settings, self.identity, sequence, published_at) else {
+            return false;
+        };
+        match frozen.batch {
+            Ok(batch) => {
+                let (count, deadline) = (batch.header().count, frozen.queued + settings.delivery_timeout);
+                self.queue.push(batch.into_bytes(), count, frozen.first_ordinal, deadline, frozen.waiters);
+            }
+            Err(error) => self.resolve_failed(frozen.waiters, &error),
+        }
+        true
+    }
+
+    fn answer_flushes(&mut self) {
+        let next = self.pending.next_ordinal();
+        let oldest = self.queue.head().map(|head| head.first_ordinal);
+        let oldest = oldest.or(self.pending.first_ordinal()).unwrap_or(next);
+        while self.flushes.front().is_some_and(|(until, _)| *until <= oldest) {
+            let Some((_, done)) = self.flushes.pop_front() else { return };
+            let _ = done.send(self.first_error.take().map_or(Ok(()), Err));
+        }
+    }
+
+    fn wake_at(&self) -> Option<Instant> {
+        let settings = &self.trunk.settings;
+        let oldest = self.pending.oldest();
+        let lingered = oldest.filter(|_| !settings.linger.is_zero() && self.queue.in_flight() < settings.in_flight_max);
+        let overdue = self.queue.oldest_in_flight().map(|at| at + self.trunk.shared.config.attempt_timeout);
+        [
+            self.queue.head().map(|head| head.deadline),
+            oldest.map(|at| at + settings.delivery_timeout),
+            lingered.map(|at| at + settings.linger).filter(|at| *at > Instant::now()),
+            overdue,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+}

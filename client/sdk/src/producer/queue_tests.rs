@@ -1,0 +1,1 @@
+//! The send queue, step by step.

@@ -1,0 +1,223 @@
+//! What a partition does when something goes wrong, and how messages are resolved.
+
+use std::time::Duration;
+
+use meridian_model::{LogId, MessageId, NodeId, Offset};
+use meridian_proto::v1::{ErrorReason, PublishAck};
+use tokio::time::Instant;
+
+use super::delivery::{Receipt, Waiter};
+use super::identity::Identity;
+use super::lane::{Done, Lane};
+use super::queue::{Ended, Outgoing};
+use super::verdict::Verdict;
+use crate::Error;
+use crate::call::redirect;
+use crate::metadata::log_id;
+
+/// A topic that was there when the producer was built is believed gone after so many answers.
+const REFUSED_LINKS_MAX: u32 = 5;
+
+impl Lane {
+    /// Gives up what has waited too long: answers, then messages.
+    pub(super) fn expire(&mut self, now: Instant) {
+        let patience = self.trunk.shared.config.attempt_timeout;
+        if self.queue.oldest_in_flight().is_some_and(|since| since + patience <= now) {
+            let address = self.link.take().map(|link| {
+                link.kill();
+                self.trunk.shared.channels.suspect(&link.address);
+                link.address
+            });
+            let why = format!("{} left a batch unanswered", address.as_deref().unwrap_or("the node"));
+            let failure = meridian_proto::v1::Failure::new(ErrorReason::Unavailable, why);
+            self.queue.lost(&failure.into());
+        }
+        let fenced = self.trunk.fenced.lock().clone();
+        let timeout = self.trunk.settings.delivery_timeout;
+        while let Some(waiter) =
+            self.pending.pop_if(|pending| fenced.is_some() || pending.queued + timeout <= now)
+        {
+            let error = fenced.clone().unwrap_or_else(|| self.timed_out());
+            self.resolve_failed(vec![waiter], &error);
+        }
+        while self.queue.head().is_some_and(|head| head.deadline <= now) {
+            let ended = self.queue.break_off(Some(self.timed_out()));
+            self.end(ended);
+            self.must_renew = true;
+        }
+    }
+
+    fn timed_out(&self) -> Error {
+        let what = format!("publish to {} partition {}", self.trunk.topic, self.partition);
+        let last = self.last_trouble.clone().map(Box::new);
+        Error::Timeout { what, after: self.trunk.settings.delivery_timeout, last }
+    }
+
+    /// Acts on what the oldest batch met, once every copy is answered.
+    pub(super) fn settle(&mut self) {
+        let Some((verdict, trouble)) = self.queue.settle() else {
+            return;
+        };
+        if let Some(error) = &trouble {
+            tracing::debug!(topic = %self.trunk.topic, partition = self.partition, %error, ?verdict, "publish");
+        }
+        let (topic, partition) = (self.trunk.topic.clone(), self.partition);
+        match verdict {
+            Verdict::Again { after, reroute, .. } => self.again(after, reroute, trouble.as_ref()),
+            Verdict::Renew => {
+                self.queue.nothing_is_stored();
+                self.must_renew = true;
+                self.pause = self.backoff.next(Duration::ZERO, &self.trunk.shared.random);
+            }
+            Verdict::StoredSomewhere(error) => {
+                let ended = self.queue.drop_head(error);
+                self.end(ended);
+            }
+            Verdict::Fenced { current_epoch, .. } if self.identity.named => {
+                self.fenced_by = Some(current_epoch);
+            }
+            Verdict::Refused(error) | Verdict::Fenced { error, .. } => {
+                tracing::warn!(%topic, partition, %error, "a batch is refused for good");
+                let ended = self.queue.break_off(Some(error));
+                self.end(ended);
+                self.must_renew = true;
+            }
+            Verdict::TopicGone(error) => self.fail_all(&error),
+        }
+        self.last_trouble = trouble.or(self.last_trouble.take());
+    }
+
+    fn again(&mut self, after: Duration, reroute: bool, trouble: Option<&Error>) {
+        let channels = &self.trunk.shared.channels;
+        let mut at_once = trouble.is_none() || (after.is_zero() && !reroute);
+        if reroute {
+            self.link = None;
+            self.must_ask = true;
+            match trouble.and_then(redirect) {
+                Some(address) => {
+                    let node = match trouble {
+                        Some(Error::Refused(refused)) => refused.number("node").map(NodeId),
+                        _ => None,
+                    };
+                    let metadata = &self.trunk.shared.metadata;
+                    metadata.correct(&self.trunk.topic, self.partition, node, Some(&address));
+                    at_once = node.is_some() && self.backoff.attempts() == 0;
+                    self.must_ask = !at_once;
+                }
+                None => channels.turn(),
+            }
+        }
+        let pause = self.backoff.next(after, &self.trunk.shared.random);
+        self.pause = if at_once { Duration::ZERO } else { pause };
+    }
+
+    /// A connection or an identity has come, or could not be had.
+    pub(super) fn worked(&mut self, done: Done) {
+        match done {
+            Done::Linked(Ok(link)) => {
+                self.refused_links = 0;
+                self.link = Some(link);
+            }
+            Done::Renewed(Ok(identity)) => self.renewed(identity),
+            Done::Newest(newest) => self.judge_fence(newest),
+            Done::Linked(Err(error)) | Done::Renewed(Err(error)) => {
+                let passing = error.is_unavailable() || error.retryable();
+                let behind = error.refusal() == Some(ErrorReason::NotFound);
+                self.refused_links += u32::from(!passing);
+                if !passing && (!behind || self.refused_links > REFUSED_LINKS_MAX) {
+                    self.refused_links = 0;
+                    self.fail_all(&error);
+                    return;
+                }
+                let hint = match &error {
+                    Error::Refused(refused) => refused.retry_after,
+                    _ => Duration::ZERO,
+                };
+                self.must_ask = true;
+                self.trunk.shared.channels.turn();
+                self.pause = self.backoff.next(hint, &self.trunk.shared.random);
+                self.last_trouble = Some(error);
+            }
+        }
+    }
+
+    fn renewed(&mut self, identity: Identity) {
+        self.refused_links = 0;
+        self.must_renew = false;
+        self.identity = identity;
+        if let Err(error) = self.queue.renumber(identity) {
+            self.fail_all(&error);
+        }
+    }
+
+    /// A newer epoch is in force. If it is our own, another partition took it after a refusal; otherwise
+    /// somebody else did, and this producer is over.
+    fn judge_fence(&mut self, newest: Identity) {
+        let Some(current_epoch) = self.fenced_by.take() else {
+            return;
+        };
+        if newest != self.identity && current_epoch.is_none_or(|current| current <= newest.epoch) {
+            let ended = self.queue.break_off(None);
+            self.end(ended);
+            self.must_renew = true;
+            return;
+        }
+        let name = self.trunk.identities.name().unwrap_or_default().to_string();
+        let error = Error::Fenced { name, current_epoch };
+        *self.trunk.fenced.lock() = Some(error.clone());
+        self.fail_all(&error);
+    }
+
+    /// Nothing of what is left will be stored, or nobody will ever know.
+    fn fail_all(&mut self, error: &Error) {
+        let ended = self.queue.abandon(error);
+        self.end(ended);
+        while let Some(waiter) = self.pending.pop_if(|_| true) {
+            self.resolve_failed(vec![waiter], error);
+        }
+        self.must_renew = !matches!(error, Error::Fenced { .. });
+    }
+
+    fn end(&mut self, ended: Vec<Ended<Vec<Waiter>>>) {
+        for (waiters, error) in ended {
+            self.resolve_failed(waiters, &error);
+        }
+    }
+
+    pub(super) fn resolve_failed(&mut self, waiters: Vec<Waiter>, error: &Error) {
+        self.first_error.get_or_insert_with(|| error.clone());
+        for waiter in waiters {
+            self.trunk.room.add_permits(waiter.bytes as usize);
+            let _ = waiter.reply.send(Err(error.clone()));
+        }
+    }
+
+    pub(super) fn resolve_acked(&mut self, outgoing: Outgoing<Vec<Waiter>>, ack: &PublishAck) {
+        self.last_trouble = None;
+        let log = match check_ack(ack, self.partition, outgoing.count) {
+            Ok(log) => log,
+            Err(error) => {
+                let error = Error::Indeterminate { what: "publish".into(), last: Some(Box::new(error)) };
+                self.resolve_failed(outgoing.waiters, &error);
+                return;
+            }
+        };
+        for (waiter, offset) in outgoing.waiters.into_iter().zip(ack.base_offset..) {
+            self.trunk.room.add_permits(waiter.bytes as usize);
+            let offset = Offset(offset);
+            let id = MessageId { log, offset };
+            let receipt = Receipt { id, partition: self.partition, offset, duplicate: ack.duplicate };
+            let _ = waiter.reply.send(Ok(receipt));
+        }
+    }
+}
+
+fn check_ack(ack: &PublishAck, partition: u32, count: u32) -> Result<LogId, Error> {
+    if ack.partition != partition || ack.count != count {
+        return Err(Error::nonsense(format!(
+            "sent {count} messages to partition {partition}, the ack speaks of {} to partition {}",
+            ack.count, ack.partition
+        )));
+    }
+    log_id(&ack.log_id)
+}
