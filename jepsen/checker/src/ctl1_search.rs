@@ -70,7 +70,7 @@ pub(crate) fn check(index: &Index<'_>, options: &Options, findings: &mut Finding
     let mut budget = Budget::of(options);
     for (name, operations) in per_name(index, &names) {
         findings.count("names searched", 1);
-        match budget.search(&operations) {
+        match budget.search(&without_unseen(&operations), &operations) {
             Searched::Legal => {}
             Searched::Illegal => findings.flag(AnomalyKind::NotLinearizable, name, &[], || {
                 format!("no order of its {} operations explains their answers", operations.len())
@@ -103,6 +103,19 @@ fn per_name<'a>(index: &Index<'a>, names: &BTreeSet<&'a str>) -> BTreeMap<&'a st
         }
     }
     all
+}
+
+/// The operations without those unknown writes whose value nobody was ever told.
+fn without_unseen(operations: &[Operation<Name>]) -> Vec<Operation<Name>> {
+    let told = operations.iter().filter_map(|operation| match &operation.op.answer {
+        Some(ControlAnswer::Value(value)) => Some(value),
+        _ => None,
+    });
+    let told: BTreeSet<&String> = told.collect();
+    let seen = |asked: &Asked| {
+        asked.answer.is_some() || asked.op == ControlOp::Delete || told.contains(&asked.value)
+    };
+    operations.iter().filter(|operation| seen(&operation.op)).cloned().collect()
 }
 
 fn operation(op: &Op, call: &Control, answer: Option<ControlAnswer>) -> Operation<Name> {

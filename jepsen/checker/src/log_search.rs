@@ -99,6 +99,8 @@ enum Step {
     Known { first: Option<u64>, messages: Vec<u32> },
     /// Of unknown outcome; one that never took effect is one that does after everything else.
     Perhaps { messages: Vec<u32> },
+    /// Of unknown outcome, but somebody saw that it is there from this offset on.
+    PerhapsAt { first: u64, messages: Vec<u32> },
     /// Messages were read, here with falling offsets. A reader may lag, so it proves no end.
     Seen { falling: Vec<(u64, u32)> },
     /// This was the end.
@@ -131,6 +133,10 @@ impl Model for Append {
                 });
                 (there, log.clone())
             }
+            Step::PerhapsAt { first, messages } if is_new(messages) => {
+                (*first == log.end(), log.append(messages))
+            }
+            Step::PerhapsAt { .. } => (true, log.clone()),
             Step::Perhaps { messages } if is_new(messages) => (true, log.append(messages)),
             Step::Perhaps { .. } => (true, log.clone()),
             Step::Seen { falling } => (log.shows(falling), log.clone()),
@@ -155,7 +161,7 @@ pub(crate) fn check(index: &Index<'_>, options: &Options) -> Findings {
         }
         findings.count("partitions searched", 1);
         findings.count("operations searched", operations.len() as u64);
-        match budget.search(&operations) {
+        match budget.search(&pinned(&operations), &operations) {
             Searched::Legal => {}
             Searched::Illegal => findings.flag(AnomalyKind::NoLegalOrder, &view.name, &[], || {
                 format!("no order of its {} operations explains their answers", operations.len())
@@ -198,6 +204,25 @@ fn operations(view: &PartitionView<'_>) -> Vec<Operation<Append>> {
         operations.extend(call.end.map(|end| operation(op, Step::End(end))));
     }
     operations
+}
+
+/// The operations with each unknown append put where somebody saw it, or left out if nobody did.
+fn pinned(operations: &[Operation<Append>]) -> Vec<Operation<Append>> {
+    let mut at: HashMap<u32, u64> = HashMap::new();
+    for operation in operations {
+        match &operation.op {
+            Step::Seen { falling } => at.extend(falling.iter().map(|(offset, message)| (*message, *offset))),
+            Step::Known { first: Some(first), messages } => at.extend(messages.iter().copied().zip(*first..)),
+            _ => {}
+        }
+    }
+    let pin = |operation: &Operation<Append>| {
+        let Step::Perhaps { messages } = &operation.op else { return Some(operation.clone()) };
+        let found = (0u64..).zip(messages).find_map(|(nth, message)| at.get(message)?.checked_sub(nth));
+        let step = Step::PerhapsAt { first: found?, messages: messages.clone() };
+        Some(Operation { op: step, ..operation.clone() })
+    };
+    operations.iter().filter_map(pin).collect()
 }
 
 fn number<'a>(numbers: &mut HashMap<&'a MessageId, u32>, id: &'a MessageId) -> u32 {

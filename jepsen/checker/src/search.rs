@@ -26,8 +26,19 @@ impl Budget {
         Self { each: options.search_each_max, left: options.search_total_max }
     }
 
-    /// Looks for a legal order of these operations.
-    pub(crate) fn search<M: Model>(&mut self, operations: &[Operation<M>]) -> Searched {
+    /// Looks for a legal order of `all`, first in an `easier` form.
+    ///
+    /// The easier form must be such that a legal order of it is one of `all`: typically it leaves out
+    /// operations of unknown outcome that nobody saw the effect of, since they may come after everything
+    /// else. Left in, ten of them can be ordered in millions of ways.
+    pub(crate) fn search<M: Model>(&mut self, easier: &[Operation<M>], all: &[Operation<M>]) -> Searched {
+        match self.search_one(easier) {
+            Searched::Legal => Searched::Legal,
+            Searched::Illegal | Searched::OutOfTime => self.search_one(all),
+        }
+    }
+
+    fn search_one<M: Model>(&mut self, operations: &[Operation<M>]) -> Searched {
         let allowed = self.each.min(self.left);
         if allowed.is_zero() {
             return Searched::OutOfTime;

@@ -15,6 +15,13 @@ proptest! {
         let report = check(&history, &Options::default());
         prop_assert!(report.is_pass(), "{report}");
     }
+
+    #[test]
+    fn a_correct_cluster_in_a_storm_passes(seed: u64) {
+        let history = History::of(correct_log::stormy_history(seed));
+        let report = check(&history, &Options::default());
+        prop_assert!(report.is_pass(), "{report}");
+    }
 }
 
 #[test]

@@ -4,16 +4,15 @@
 //! replies are lost, effects come late, leaders refuse, producers fence each other, replicas lag, retention
 //! trims: all of it within the promises.
 
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 mod chance;
 mod clients;
 mod cluster;
 mod timeline;
 
-#[allow(unused_imports)]
 pub(crate) use chance::Chance;
-pub(crate) use timeline::history;
+pub(crate) use timeline::{history, stormy_history};
 
 pub(crate) const TOPIC: &str = "t";
 pub(crate) const REPLICAS: [&str; 3] = ["n1", "n2", "n3"];

@@ -38,11 +38,21 @@ struct Timeline {
     heap: BinaryHeap<Reverse<(u64, u64, Event)>>,
     pushed: u64,
     processes: u64,
+    stormy: bool,
 }
 
 /// A history of a correct cluster: three producers (two of them rivals for a name), one without a name,
 /// readers, askers and administrators, on two partitions.
 pub(crate) fn history(seed: u64) -> Vec<Op> {
+    simulate(seed, false)
+}
+
+/// The same, but every third operation goes wrong.
+pub(crate) fn stormy_history(seed: u64) -> Vec<Op> {
+    simulate(seed, true)
+}
+
+fn simulate(seed: u64, stormy: bool) -> Vec<Op> {
     let partitions = 2;
     let producer = |name| Client::Producer { name, epoch: None, next: vec![0; partitions], retry: None };
     let reader = |session, partition, node: Option<&str>| Client::Reader {
@@ -73,6 +83,7 @@ pub(crate) fn history(seed: u64) -> Vec<Op> {
         heap: BinaryHeap::new(),
         pushed: 0,
         processes,
+        stormy,
     };
     timeline.run(4_000);
     timeline.ops.into_iter().map(|(op, ..)| op).collect()
@@ -129,7 +140,7 @@ impl Timeline {
     fn invoke(&mut self, now: u64, client: usize) {
         let (process, state) = &mut self.clients[client];
         let kind = state.next(&mut self.chance);
-        let fate = match self.chance.below(100) {
+        let fate = match self.chance.below(if self.stormy { 34 } else { 100 }) {
             0..3 => Fate::ReplyLost,
             3..6 => Fate::Vanished,
             6..8 => Fate::Late,
