@@ -50,6 +50,8 @@ impl TailBudget {
 struct Tail {
     vote: Option<Vote>,
     purged: Option<LogId>,
+    /// The first entry there is, if any.
+    first: Option<u64>,
     last: Option<LogId>,
     entries: VecDeque<Entry>,
     bytes: usize,
@@ -91,6 +93,8 @@ impl LogStore {
             Some(bytes) => Some(decode_position(&bytes)?),
             None => None,
         };
+        let first = engine.scan(Family::Log, &keys::log::all(group), 1, 1)?;
+        let first = first.first().and_then(|(key, _)| keys::log::decode(key).ok()).map(|(_, index)| index);
         let last = match engine.last(Family::Log, &keys::log::all(group))? {
             Some((_, value)) => Some(decode_entry(value)?.log_id),
             None => None,
@@ -99,6 +103,7 @@ impl LogStore {
         let tail = Tail {
             vote: vote.map(|bytes| wire::decode_vote(&bytes)).transpose()?,
             purged,
+            first,
             last,
             durable_next: last.map_or(0, |id| id.index + 1),
             ..Default::default()
@@ -233,7 +238,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
         let (from, to) = bounds(&range);
         let (start, end) = {
             let tail = self.0.tail.lock();
-            (tail.purged.map_or(0, |id| id.index + 1), tail.last.map_or(0, |id| id.index + 1))
+            (tail.first.unwrap_or(u64::MAX), tail.last.map_or(0, |id| id.index + 1))
         };
         let (from, to) = (from.max(start), to.min(end));
         if from >= to {
@@ -305,6 +310,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
                 let bytes = entry_bytes(&entry);
                 tail.bytes += bytes;
                 self.0.budget.used_bytes.fetch_add(bytes, Ordering::Relaxed);
+                tail.first.get_or_insert(entry.log_id.index);
                 tail.last = Some(entry.log_id);
                 tail.entries.push_back(entry);
             }
@@ -333,7 +339,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             while tail.entries.back().is_some_and(|entry| entry.log_id.index >= next) {
                 self.forget_back(&mut tail);
             }
-            tail.last = keep.max(tail.purged);
+            tail.last = tail.last.min(keep.max(tail.purged));
+            tail.first = tail.first.filter(|first| *first < next);
         }
         // Awaited: when this returns no earlier append can still call back for what was cut off.
         self.write(set).await?;
@@ -353,6 +360,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             let mut tail = self.0.tail.lock();
             tail.purged = Some(upto).max(tail.purged);
             tail.last = tail.last.max(Some(upto));
+            let rest = tail.last.filter(|last| last.index > upto.index);
+            tail.first = rest.and(tail.first.map(|first| first.max(upto.index + 1)));
             tail.durable_next = tail.durable_next.max(upto.index + 1);
             while tail.entries.front().is_some_and(|entry| entry.log_id.index <= upto.index) {
                 self.forget_front(&mut tail);

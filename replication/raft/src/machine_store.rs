@@ -20,7 +20,7 @@ use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, S
 use tokio::sync::watch;
 
 use crate::log_store::LogStore;
-use crate::snapshot::{Installing, Outgoing, SnapshotData, boundary_of, encode_boundary};
+use crate::snapshot::{Cursor, Installing, Outgoing, SnapshotData, Staging, boundary_of, encode_boundary};
 use crate::types::{Entry, LogId, Payload, Reply, SnapshotMeta, StoredMembership, TypeConfig};
 use crate::view::{GroupView, Machine};
 use crate::wire;
@@ -41,6 +41,7 @@ pub struct MachineStore {
     /// The membership that held at each closed segment's end.
     boundaries: BTreeMap<u64, StoredMembership>,
     trimmed: watch::Sender<u64>,
+    snapshot_untrimmed: bool,
 }
 
 /// All rows of a group's state, in key order.
@@ -116,7 +117,14 @@ impl MachineStore {
         let view = Arc::new(GroupView::new(group, disk.clone(), log, machine, tables_at.is_some()));
         view.publish(applied.map(|id| id.index), &[], tables_at.is_some());
         let trimmed = watch::Sender::new(0);
-        Ok(Self { group, history, writer, disk, view, applied, membership, tables_at, boundaries, trimmed })
+        Ok(Self { group, history, writer, disk, view, applied, membership, tables_at, boundaries, trimmed, snapshot_untrimmed: false })
+    }
+
+    /// Also answers with a snapshot where nothing was trimmed: openraft's suite wants one. A replica that
+    /// installed such a snapshot would lack messages, so groups never do this.
+    pub fn with_untrimmed_snapshots(mut self) -> Self {
+        self.snapshot_untrimmed = true;
+        self
     }
 
     /// The view that readers hold.
@@ -233,15 +241,28 @@ impl MachineStore {
         });
     }
 
-    async fn current_snapshot(&self) -> Result<Option<Snapshot<TypeConfigClid, u64, crate::types::ReplicaNode, SnapshotData>>, io::Error> {
-        // What was applied in memory must be on disk, in order, before it is frozen.
-        self.writer.write(WriteSet::default(), Durability::Ordered).await?;
-        let taken = Outgoing::take(self.group, &self.disk).await?;
-        Ok(taken.map(|(meta, outgoing)| Snapshot { meta, snapshot: SnapshotData::Outgoing(outgoing) }))
+    fn builder(&self) -> SnapshotBuilder {
+        SnapshotBuilder {
+            group: self.group,
+            writer: self.writer.clone(),
+            disk: self.disk.clone(),
+            untrimmed: self.snapshot_untrimmed,
+        }
+    }
+
+    /// Puts another replica's frozen rows where a received snapshot would lie.
+    async fn stage(&self, outgoing: &Outgoing) -> Result<(), io::Error> {
+        let mut staging = Staging::begin(self.group, self.writer.clone()).await?;
+        let mut cursor = Cursor::State(None);
+        while let Some((rows, next)) = outgoing.chunk(cursor).await? {
+            staging.add(rows).await?;
+            cursor = next;
+        }
+        Ok(())
     }
 }
 
-type TypeConfigClid = openraft::type_config::alias::CommittedLeaderIdOf<TypeConfig>;
+type FullSnapshot = openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotData>;
 
 fn decode_position(bytes: &Bytes) -> Result<LogId, io::Error> {
     let (term, index) = meta::decode_position(bytes).map_err(invalid)?;
@@ -253,19 +274,24 @@ pub struct SnapshotBuilder {
     group: GroupId,
     writer: WriterHandle,
     disk: Disk,
+    untrimmed: bool,
+}
+
+impl SnapshotBuilder {
+    async fn take(&self) -> Result<Option<FullSnapshot>, io::Error> {
+        // What was applied in memory must be on disk, in order, before it is frozen.
+        self.writer.write(WriteSet::default(), Durability::Ordered).await?;
+        let taken = Outgoing::take(self.group, &self.disk, self.untrimmed).await?;
+        Ok(taken.map(|(meta, outgoing)| Snapshot { meta, snapshot: SnapshotData::Outgoing(outgoing) }))
+    }
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
     type SnapshotData = SnapshotData;
 
-    async fn build_snapshot(
-        &mut self,
-    ) -> Result<openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotData>, io::Error> {
-        self.writer.write(WriteSet::default(), Durability::Ordered).await?;
-        let taken = Outgoing::take(self.group, &self.disk).await?;
-        let (meta, outgoing) =
-            taken.ok_or_else(|| io::Error::other("a snapshot was asked for before anything was trimmed"))?;
-        Ok(Snapshot { meta, snapshot: SnapshotData::Outgoing(outgoing) })
+    async fn build_snapshot(&mut self) -> Result<FullSnapshot, io::Error> {
+        let taken = self.take().await?;
+        taken.ok_or_else(|| io::Error::other("a snapshot was asked for before anything was trimmed"))
     }
 }
 
@@ -297,17 +323,21 @@ impl RaftStateMachine<TypeConfig> for MachineStore {
     }
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
-        SnapshotBuilder { group: self.group, writer: self.writer.clone(), disk: self.disk.clone() }
+        self.builder()
     }
 
     async fn install_snapshot(&mut self, snapshot_meta: &SnapshotMeta, data: SnapshotData) -> Result<(), io::Error> {
-        let SnapshotData::Received(received) = data else {
-            // Our own, offered back to us at start: its tables are in place already.
-            return Ok(());
+        let tables_at = match data {
+            SnapshotData::Received(received) => received.tables_at,
+            SnapshotData::Outgoing(outgoing) => {
+                self.stage(&outgoing).await?;
+                outgoing.tables_at
+            }
         };
-        let boundary = snapshot_meta.last_log_id.ok_or_else(|| io::Error::other("a snapshot of nothing"))?;
+        // A snapshot of nothing changes nothing.
+        let Some(boundary) = snapshot_meta.last_log_id else { return Ok(()) };
         let membership = snapshot_meta.last_membership.clone();
-        let installing = Installing { boundary, membership, tables_at: received.tables_at };
+        let installing = Installing { boundary, membership, tables_at };
         installing.run(self.group, &self.writer, &self.disk).await?;
         let group = self.group;
         let rows = self.disk.read(move |engine| Ok(load_rows(engine, group))).await??;
@@ -316,16 +346,15 @@ impl RaftStateMachine<TypeConfig> for MachineStore {
         self.boundaries = boundaries;
         self.applied = Some(boundary);
         self.membership = installing.membership;
-        self.tables_at = (received.tables_at > boundary).then_some(received.tables_at);
+        self.tables_at = (tables_at > boundary).then_some(tables_at);
         self.view.change(|current| *current = machine);
         self.view.reset_rows();
         self.view.publish(Some(boundary.index), &[], self.tables_at.is_some());
         Ok(())
     }
 
-    async fn get_current_snapshot(
-        &mut self,
-    ) -> Result<Option<openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotData>>, io::Error> {
-        self.current_snapshot().await
+    async fn get_current_snapshot(&mut self) -> Result<Option<FullSnapshot>, io::Error> {
+        let taken = self.builder().take().await?;
+        Ok(taken.filter(|snapshot| snapshot.meta.last_log_id.is_some()))
     }
 }

@@ -78,18 +78,27 @@ pub(crate) fn encode_boundary(at: &LogId, membership: &StoredMembership) -> Vec<
 }
 
 impl Outgoing {
-    /// Freezes the group as it is on disk now. `None` while the log still begins at its first entry.
-    pub(crate) async fn take(group: GroupId, disk: &Disk) -> Result<Option<(SnapshotMeta, Outgoing)>, io::Error> {
+    /// Freezes the group as it is on disk now. `None` while the log still begins at its first entry, unless
+    /// `untrimmed`: then the snapshot stands for all that is applied.
+    pub(crate) async fn take(
+        group: GroupId,
+        disk: &Disk,
+        untrimmed: bool,
+    ) -> Result<Option<(SnapshotMeta, Outgoing)>, io::Error> {
         let keep = disk.clone();
         let taken = disk.read(move |engine| {
             let view = Arc::clone(engine).snapshot();
             let boundary = view.get(Family::Meta, &meta::encode(group, meta::Fact::Boundary))?;
             let applied = view.get(Family::Meta, &meta::encode(group, meta::Fact::Applied))?;
             let tables_at = view.get(Family::Meta, &meta::encode(group, meta::Fact::TablesAt))?;
+            let boundary = if untrimmed { boundary.or_else(|| applied.clone()) } else { boundary };
             Ok((view, boundary, tables_at.or(applied)))
         });
         let (view, boundary, tables_at) = taken.await?;
-        let Some((boundary, membership)) = boundary_of(boundary)? else { return Ok(None) };
+        let Some((boundary, membership)) = boundary_of(boundary)? else {
+            let nothing = Outgoing { group, view, disk: keep, tables_at: log_id(0, 0) };
+            return Ok(untrimmed.then(|| (SnapshotMeta::default(), nothing)));
+        };
         let tables_at = tables_at.ok_or_else(|| invalid("a boundary without an applied position"))?;
         let (term, at) = meta::decode_position(&tables_at).map_err(|_| invalid("applied"))?;
         let snapshot_meta = SnapshotMeta { last_log_id: Some(boundary), last_membership: membership };
