@@ -67,7 +67,7 @@ impl Lane {
             Verdict::Renew => {
                 self.queue.nothing_is_stored();
                 self.must_renew = true;
-                self.pause = self.backoff.next(Duration::ZERO, &self.trunk.shared.random);
+                self.pause = self.rest(Duration::ZERO);
             }
             Verdict::StoredSomewhere(error) => {
                 let ended = self.queue.drop_head(error);
@@ -107,8 +107,14 @@ impl Lane {
                 None => channels.turn(),
             }
         }
-        let pause = self.backoff.next(after, &self.trunk.shared.random);
+        let pause = self.rest(after);
         self.pause = if at_once { Duration::ZERO } else { pause };
+    }
+
+    /// The next pause. A node's hint counts, up to a quarter of the time that a message has.
+    fn rest(&mut self, hint: Duration) -> Duration {
+        let hint = hint.min(self.trunk.settings.delivery_timeout / 4);
+        self.backoff.next(hint, &self.trunk.shared.random)
     }
 
     /// A connection or an identity has come, or could not be had.
@@ -135,7 +141,7 @@ impl Lane {
                 };
                 self.must_ask = true;
                 self.trunk.shared.channels.turn();
-                self.pause = self.backoff.next(hint, &self.trunk.shared.random);
+                self.pause = self.rest(hint);
                 self.last_trouble = Some(error);
             }
         }
