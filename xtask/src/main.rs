@@ -1,6 +1,10 @@
-//! Chores of the house: `cargo xtask codegen`, `cargo xtask tidy`.
+//! Chores of the house: `cargo xtask codegen`, `cargo xtask tidy`, `cargo xtask verify`.
 
 mod codegen;
+mod tidy;
+mod verify;
+
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -20,10 +24,23 @@ enum Chore {
         #[arg(long)]
         check: bool,
     },
+    /// Check the rules of the house that neither the compiler nor clippy knows.
+    Tidy,
+    /// Run the whole suite, stage by stage, and print what each stage took of its budget.
+    Verify(verify::Args),
 }
 
-fn main() -> Result<()> {
-    match Args::parse().chore {
+fn main() -> ExitCode {
+    let done: Result<()> = match Args::parse().chore {
         Chore::Codegen { check } => codegen::run(check),
+        Chore::Tidy => tidy::run(),
+        Chore::Verify(args) => verify::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
