@@ -100,6 +100,27 @@ fn each_control_change_has_its_own_kind_and_survives_the_wire() {
     }
 }
 
+/// A change here needs a new format version: older builds must refuse what they would misread.
+#[test]
+fn the_entries_on_disk_are_those_of_version_1() {
+    let policy = PartitionPolicy::default();
+    let items = vec![AppendItem::new(Bytes::from_static(b"batch"), UnixMs(3)); 2];
+    let (stamp, before) = (UnixMs(5), Some(UnixMs(4)));
+    let partition = [
+        PartitionCommand::Append { stamp, items },
+        PartitionCommand::Fence { stamp, producer: ProducerId::from_u128(1), epoch: 2 },
+        PartitionCommand::SetPolicy { stamp, control_index: 7, policy },
+        PartitionCommand::Trim { stamp, before, keep_bytes: None, forget_producers_before: None },
+        PartitionCommand::Seal { stamp, control_index: 8 },
+    ];
+    let control = control_changes().into_iter().map(|change| ControlCommand { stamp, change }.into());
+    let mut hasher = blake3::Hasher::new();
+    for command in partition.map(Command::from).into_iter().chain(control) {
+        hasher.update(&command.encode());
+    }
+    assert_eq!(hasher.finalize().to_hex()[..16], *"bd939383deb0a4a4");
+}
+
 #[test]
 fn what_a_newer_build_wrote_is_an_error_that_says_so() {
     let decode = |bytes: &'static [u8]| Command::decode(Bytes::from_static(bytes));

@@ -41,7 +41,8 @@ impl Core {
         }
     }
 
-    pub(super) fn encode(&self, log: LogId) -> Vec<u8> {
+    /// The row. `rows` is how many closed segments and producers there are, so that a lost row is noticed.
+    pub(super) fn encode(&self, log: LogId, rows: [u64; 2]) -> Vec<u8> {
         let mut out = Vec::with_capacity(224);
         out.push(VERSION);
         out.extend_from_slice(&log.0);
@@ -53,6 +54,9 @@ impl Core {
         out.extend_from_slice(&self.control_index.to_le_bytes());
         self.policy.write(&mut out);
         out.push(u8::from(self.sealed));
+        for count in rows {
+            out.extend_from_slice(&count.to_le_bytes());
+        }
         let open = &self.open;
         for value in
             [open.entries, open.entry_bytes, open.bytes, open.messages, open.first_stamp.0, open.last_stamp.0]
@@ -62,7 +66,8 @@ impl Core {
         out
     }
 
-    pub(super) fn decode(log: LogId, bytes: &[u8]) -> Result<Self, CorruptState> {
+    /// The scalars, and how many closed segments and producers there must be.
+    pub(super) fn decode(log: LogId, bytes: &[u8]) -> Result<(Self, [u64; 2]), CorruptState> {
         match bytes.first() {
             None => return Err(CorruptState::row(Table::Core, "empty")),
             Some(&VERSION) => {}
@@ -78,8 +83,8 @@ impl Core {
         Ok(core)
     }
 
-    fn read(reader: &mut Reader<'_>) -> Result<Self, OutOfBytes> {
-        Ok(Self {
+    fn read(reader: &mut Reader<'_>) -> Result<(Self, [u64; 2]), OutOfBytes> {
+        let mut core = Self {
             applied: At { term: reader.u64()?, index: reader.u64()? },
             last_stamp: UnixMs(reader.u64()?),
             end: Offset(reader.u64()?),
@@ -88,14 +93,17 @@ impl Core {
             control_index: reader.u64()?,
             policy: PartitionPolicy::read(reader)?,
             sealed: reader.flag()?,
-            open: OpenSegment {
-                entries: reader.u64()?,
-                entry_bytes: reader.u64()?,
-                bytes: reader.u64()?,
-                messages: reader.u64()?,
-                first_stamp: UnixMs(reader.u64()?),
-                last_stamp: UnixMs(reader.u64()?),
-            },
-        })
+            open: OpenSegment::default(),
+        };
+        let rows = [reader.u64()?, reader.u64()?];
+        core.open = OpenSegment {
+            entries: reader.u64()?,
+            entry_bytes: reader.u64()?,
+            bytes: reader.u64()?,
+            messages: reader.u64()?,
+            first_stamp: UnixMs(reader.u64()?),
+            last_stamp: UnixMs(reader.u64()?),
+        };
+        Ok((core, rows))
     }
 }

@@ -157,7 +157,8 @@ impl PartitionMachine {
     fn finish_entry(&mut self, at: At, effects: &mut Vec<Effect>) {
         self.close_if_due(at, effects);
         self.producers.flush(&self.bounds, effects);
-        let value = self.core.encode(self.log);
+        let rows = [self.segments.len() as u64, self.producers.len() as u64];
+        let value = self.core.encode(self.log, rows);
         effects.push(Effect::Put(Row { table: Table::Core, key: Vec::new(), value }));
     }
 

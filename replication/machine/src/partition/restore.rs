@@ -26,13 +26,19 @@ impl PartitionMachine {
         for row in rows {
             found.add(log, row)?;
         }
-        let Some(core) = found.core else {
+        let Some((core, [segments_count, producers_count])) = found.core else {
             return match found.is_empty() {
                 true => Ok(Self::with_bounds(log, bounds)),
                 false => Err(CorruptState::NoCore),
             };
         };
         let (boundary, segments) = order_segments(&core, found.segments)?;
+        if segments.len() as u64 != segments_count {
+            return Err(CorruptState::row(Table::Segment, "a closed segment is missing"));
+        }
+        if found.producers.len() as u64 != producers_count {
+            return Err(CorruptState::row(Table::Producer, "a producer is missing"));
+        }
         let rows = fill_rings(found.producers, found.slots, bounds.window_batches)?;
         let producers = Producers::of(rows);
         Ok(Self { log, bounds, core, boundary, segments, producers })
@@ -42,7 +48,7 @@ impl PartitionMachine {
 /// Decoded rows by kind.
 #[derive(Default)]
 struct Found {
-    core: Option<Core>,
+    core: Option<(Core, [u64; 2])>,
     segments: BTreeMap<u64, Segment>,
     producers: BTreeMap<ProducerId, Producer>,
     slots: BTreeMap<(ProducerId, usize), StoredBatch>,

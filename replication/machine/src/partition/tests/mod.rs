@@ -38,6 +38,7 @@ fn tapes() -> impl Strategy<Value = Vec<[u8; 12]>> {
 /// LOG-3, LOG-4, LOG-5, LOG-6, LOG-9 in one replica: whatever is proposed, outcomes, offsets, chain, segments
 /// and log start are those of the model, and the machine restored from its rows is the machine.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "says how long the check took")]
 fn the_machine_does_what_the_model_does() {
     let asked = std::env::var("MERIDIAN_MODEL_CASES").ok().and_then(|n| n.parse().ok());
     let cases = asked.unwrap_or(CASES);

@@ -13,6 +13,7 @@ use crate::{Mutant, with_mutant};
 const CASES_MAX: u32 = 400;
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "says how long the check took")]
 fn every_planted_fault_is_seen() {
     let mut unseen = Vec::new();
     for mutant in Mutant::ALL {
