@@ -1,0 +1,4 @@
+//! The command.
+fn main() {
+    println!("{}", meridian_harness::probe::Probe::take().expect("probe"));
+}

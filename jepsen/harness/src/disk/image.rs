@@ -1,0 +1,89 @@
+//! A loop image with ext4, and its power switch.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::{shell, syscall, wait};
+
+/// How long the last user of a filesystem may take to let go of it.
+const RELEASE_MAX: Duration = Duration::from_secs(10);
+
+/// A mounted image. Dropping it unmounts it and removes the file.
+#[derive(Debug)]
+pub(super) struct Image {
+    file: PathBuf,
+    device: String,
+    mountpoint: PathBuf,
+}
+
+impl Image {
+    pub(super) fn make(folder: &Path, mountpoint: &Path, bytes: u64) -> Result<Self> {
+        let name = mountpoint.file_name().map_or("disk".into(), |name| name.to_string_lossy().into_owned());
+        let file = folder.join(format!("{name}.img"));
+        let path = file.to_string_lossy().into_owned();
+        File::create(&file).and_then(|image| image.set_len(bytes)).with_context(|| format!("making {path}"))?;
+        shell::run("mkfs.ext4", &["-q", "-F", "-E", "nodiscard,lazy_itable_init=1", &path])?;
+        let device = shell::run("losetup", &["--find", "--show", &path])?.trim().to_owned();
+        let image = Self { file, device, mountpoint: mountpoint.to_owned() };
+        image.mount()?;
+        Ok(image)
+    }
+
+    pub(super) fn cut_power(&self) -> Result<()> {
+        syscall::cut_power(&self.mountpoint)
+            .with_context(|| format!("cutting the power of {}", self.mountpoint.display()))?;
+        match File::create(self.mountpoint.join("after-the-cut")) {
+            Ok(_) => bail!("{} still takes writes after its power was cut", self.mountpoint.display()),
+            Err(_) => Ok(()),
+        }
+    }
+
+    pub(super) fn remount(&self) -> Result<()> {
+        self.unmount()?;
+        self.mount()
+    }
+
+    pub(super) fn free_bytes(&self) -> Result<u64> {
+        self.space("avail")
+    }
+
+    pub(super) fn total_bytes(&self) -> Result<u64> {
+        self.space("size")
+    }
+
+    fn space(&self, column: &str) -> Result<u64> {
+        let column = format!("--output={column}");
+        let told = shell::run("df", &["-B1", &column, &self.mountpoint.to_string_lossy()])?;
+        let number = told.lines().last().and_then(|line| line.trim().parse().ok());
+        number.with_context(|| format!("df said {told:?}"))
+    }
+
+    fn mount(&self) -> Result<()> {
+        shell::run("mount", &["-t", "ext4", &self.device, &self.mountpoint.to_string_lossy()]).map(drop)
+    }
+
+    fn unmount(&self) -> Result<()> {
+        let point = self.mountpoint.to_string_lossy();
+        let mut last = None;
+        let released = wait::until_blocking("a disk to be released", RELEASE_MAX, || {
+            shell::run("umount", &[&point]).map_err(|error| last = Some(error)).ok()
+        });
+        released.map(drop).map_err(|error| match last.take() {
+            Some(last) => last.context(error),
+            None => error,
+        })
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        if self.unmount().is_err() {
+            let _ = shell::run("umount", &["--lazy", &self.mountpoint.to_string_lossy()]);
+        }
+        let _ = shell::run("losetup", &["-d", &self.device]);
+        let _ = fs::remove_file(&self.file);
+    }
+}
