@@ -1,4 +1,6 @@
 //! A correct history passes; break it in one place, and the break is found under its right name.
+//!
+//! There are plants for every anomaly of LOG-1, LOG-2, LOG-3, LOG-4, LOG-5, LOG-6, LOG-7, LOG-8, LOG-9 and CTL-1.
 
 mod correct_log;
 mod plants;
