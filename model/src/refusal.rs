@@ -64,7 +64,7 @@ impl Refusal {
             Refusal::TokenExpired => "TOKEN_EXPIRED",
             Refusal::TooManyProducers => "TOO_MANY_PRODUCERS",
             Refusal::Sealed => "TOPIC_SEALED",
-            Refusal::Malformed => "MALFORMED_BATCH",
+            Refusal::Malformed => "CORRUPT_BATCH",
             Refusal::DiskFull => "DISK_FULL",
         }
     }

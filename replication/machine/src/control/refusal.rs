@@ -59,7 +59,7 @@ impl ControlRefusal {
         match self {
             ControlRefusal::NotFound { .. } => "NOT_FOUND",
             ControlRefusal::AlreadyExists { .. } => "ALREADY_EXISTS",
-            ControlRefusal::Invalid { .. } => "INVALID",
+            ControlRefusal::Invalid { .. } => "INVALID_ARGUMENT",
             ControlRefusal::Conflict { .. } => "CONFLICT",
             ControlRefusal::Limit { .. } => "LIMIT",
             ControlRefusal::NotEnoughNodes { .. } => "NOT_ENOUGH_NODES",

@@ -77,13 +77,13 @@ impl Model {
                     _ if !self.namespaces.contains(&home) => "NOT_FOUND",
                     "OK" => "ALREADY_EXISTS",
                     "CONFLICT" => "CONFLICT",
-                    _ if *replication == 0 => "INVALID",
+                    _ if *replication == 0 => "INVALID_ARGUMENT",
                     _ if *replication as usize > self.nodes.len() => "NOT_ENOUGH_NODES",
                     _ => "OK",
                 }
             }
             ControlChange::AddPartitions { name, total, .. } => match (live(name), self.topics.get(name)) {
-                ("OK", Some((_, present))) if total < present => "INVALID",
+                ("OK", Some((_, present))) if total < present => "INVALID_ARGUMENT",
                 (reason, _) => reason,
             },
             ControlChange::UpdateTopic { name, .. } | ControlChange::DeleteTopic { name, .. } => live(name),

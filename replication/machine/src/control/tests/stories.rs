@@ -35,7 +35,7 @@ fn a_cluster_cannot_be_formed_of_twins() {
     let mut cluster = Cluster::new();
     let ControlChange::Form { cluster: id, name, .. } = form(1) else { return };
     let twins = vec![node(1, 1), node(1, 2)];
-    assert_eq!(cluster.reason(ControlChange::Form { cluster: id, name, nodes: twins }), "INVALID");
+    assert_eq!(cluster.reason(ControlChange::Form { cluster: id, name, nodes: twins }), "INVALID_ARGUMENT");
     assert_eq!(cluster.machine.cluster(), None);
 }
 
@@ -182,7 +182,7 @@ fn partitions_only_grow_and_those_present_do_not_move() {
     assert_eq!(cluster.ok(grow(5)), ControlDone::PartitionsAdded { first_group: GroupId(4) });
     let after = placements(&cluster, "t");
     assert_eq!((after.len(), &after[..3]), (5, &before[..]));
-    assert_eq!(cluster.reason(grow(4)), "INVALID");
+    assert_eq!(cluster.reason(grow(4)), "INVALID_ARGUMENT");
     assert_eq!(cluster.reason(grow(limits::TOPIC_PARTITIONS_MAX + 1)), "LIMIT");
     assert_eq!(cluster.machine.group(GroupId(5)).map(|(t, n)| (t.name.clone(), n)), Some((topic("t"), 4)));
 }
@@ -248,8 +248,8 @@ fn a_delayed_finish_does_not_remove_a_newer_topic_of_the_name() {
 fn a_refused_topic_takes_no_ids() {
     let mut cluster = Cluster::formed();
     assert_eq!(cluster.reason(create("t", 1, 4, "")), "NOT_ENOUGH_NODES");
-    assert_eq!(cluster.reason(create("t", 0, 1, "")), "INVALID");
-    assert_eq!(cluster.reason(create("t", 1, 0, "")), "INVALID");
+    assert_eq!(cluster.reason(create("t", 0, 1, "")), "INVALID_ARGUMENT");
+    assert_eq!(cluster.reason(create("t", 1, 0, "")), "INVALID_ARGUMENT");
     assert_eq!(cluster.reason(create("a/b/t", 1, 1, "")), "NOT_FOUND");
     cluster.ok(create("t", 1, 1, ""));
     let placed = placements(&cluster, "t");
