@@ -32,21 +32,24 @@ pub(crate) struct Dependency {
     pub(crate) dev: bool,
 }
 
-/// The folder of the workspace.
+/// The folder of the workspace: as cargo says now, or as it was when this was compiled.
 pub(crate) fn root() -> PathBuf {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let own = std::env::var("CARGO_MANIFEST_DIR").unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").into());
+    let own = Path::new(&own);
     own.parent().unwrap_or(own).to_path_buf()
 }
 
 impl House {
     /// Reads what git knows or would add. Files that are no text are left out.
     pub(crate) fn open(root: &Path) -> Result<Self> {
+        // A clone that belongs to somebody else, as in a container, is as good as one's own.
         let listed = Command::new("git")
-            .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+            .args(["-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"])
             .current_dir(root)
             .output()
             .context("run git ls-files")?;
-        anyhow::ensure!(listed.status.success(), "git ls-files: {}", String::from_utf8_lossy(&listed.stderr));
+        let why = || String::from_utf8_lossy(&listed.stderr).trim().to_string();
+        anyhow::ensure!(listed.status.success(), "tidy looks at what git knows: {}", why());
         let names = String::from_utf8(listed.stdout).context("a file name that is not UTF-8")?;
         let paths = names.split('\0').filter(|path| !path.is_empty());
         // A file that was deleted but not yet committed as such cannot be read either.
