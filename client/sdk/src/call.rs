@@ -72,10 +72,11 @@ impl Shared {
         let mut unreachable = 0;
         loop {
             let address = next.take().unwrap_or_else(|| self.channels.anyone());
-            let error = match self.attempt(&address, deadline.min(Instant::now() + call.patience), &attempt).await {
-                Ok(response) => return Ok(response),
-                Err(error) => error,
-            };
+            let error =
+                match self.attempt(&address, deadline.min(Instant::now() + call.patience), &attempt).await {
+                    Ok(response) => return Ok(response),
+                    Err(error) => error,
+                };
             let known = self.channels.all().len();
             unreachable = if matches!(error, Error::Connect { .. }) { unreachable + 1 } else { 0 };
             let (again, hint) = judge(&error, call.repeat);
@@ -115,7 +116,8 @@ impl Shared {
             }
             Err(_) => {
                 self.channels.suspect(address);
-                Err(Failure::new(ErrorReason::Unavailable, format!("{address} did not answer in time")).into())
+                Err(Failure::new(ErrorReason::Unavailable, format!("{address} did not answer in time"))
+                    .into())
             }
         }
     }

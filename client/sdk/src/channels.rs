@@ -34,7 +34,11 @@ struct State {
 }
 
 impl Channels {
-    pub(crate) fn new(bootstrap: Vec<String>, connector: Arc<dyn Connector>, attempt_timeout: Duration) -> Self {
+    pub(crate) fn new(
+        bootstrap: Vec<String>,
+        connector: Arc<dyn Connector>,
+        attempt_timeout: Duration,
+    ) -> Self {
         let state = State { bootstrap, ..State::default() };
         Self { connector, attempt_timeout, state: Mutex::new(state) }
     }

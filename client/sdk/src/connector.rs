@@ -52,7 +52,8 @@ impl Connector for TcpConnector {
 /// The endpoint as [`TcpConnector`] sets it up (keepalive 5 s, connect timeout 3 s, windows of 4 MiB a stream
 /// and 16 MiB a connection), for connectors that only replace the socket.
 pub fn default_endpoint(address: &str) -> Result<Endpoint, ConnectError> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|e| Arc::new(e) as ConnectError)?;
+    let endpoint =
+        Endpoint::from_shared(format!("http://{address}")).map_err(|e| Arc::new(e) as ConnectError)?;
     Ok(endpoint
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)

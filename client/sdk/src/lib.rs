@@ -23,8 +23,8 @@
 //! [`ClientConfig::seed`]: a simulation can own the three of them.
 #![forbid(unsafe_code)]
 
-pub mod admin;
 mod address;
+pub mod admin;
 mod backoff;
 mod call;
 mod channels;

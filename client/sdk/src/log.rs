@@ -33,7 +33,12 @@ impl Client {
     }
 
     /// The bounds of a partition as the copy on `node` has applied it.
-    pub async fn get_log_of_replica(&self, topic: &str, partition: u32, node: NodeId) -> Result<LogInfo, Error> {
+    pub async fn get_log_of_replica(
+        &self,
+        topic: &str,
+        partition: u32,
+        node: NodeId,
+    ) -> Result<LogInfo, Error> {
         let replica_node = Some(node.0);
         self.log_of(GetLogRequest { topic: topic.into(), partition, linearizable: false, replica_node }).await
     }

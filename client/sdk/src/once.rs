@@ -45,7 +45,9 @@ impl Client {
         let request = PublishRequest {
             topic: topic.into(),
             partition,
-            payload: Some(Payload::Messages(PlainMessages { messages: messages.into_iter().map(plain).collect() })),
+            payload: Some(Payload::Messages(PlainMessages {
+                messages: messages.into_iter().map(plain).collect(),
+            })),
             opened_at_ms: 0,
             accept_redirect: false,
         };
@@ -55,12 +57,17 @@ impl Client {
             let request = request.clone();
             async move { PublishServiceClient::new(channel).publish(request).await }.boxed()
         });
-        let ack = response.await?.ack.ok_or_else(|| Error::nonsense("a publish was answered without an ack"))?;
+        let ack =
+            response.await?.ack.ok_or_else(|| Error::nonsense("a publish was answered without an ack"))?;
         let first = MessageId { log: log_id(&ack.log_id)?, offset: Offset(ack.base_offset) };
         Ok(PublishedOnce { partition: ack.partition, first, count: ack.count })
     }
 }
 
 fn plain(message: Message) -> PlainMessage {
-    PlainMessage { key: message.key, properties: message.properties.into_iter().collect(), body: message.body }
+    PlainMessage {
+        key: message.key,
+        properties: message.properties.into_iter().collect(),
+        body: message.body,
+    }
 }

@@ -20,7 +20,8 @@ async fn nobody_there_is_an_error_that_names_the_address() {
         }
         other => panic!("{other:?}"),
     }
-    let lazy = Client::new(ClientConfig::new(["127.0.0.1:1"]).with_operation_timeout(Duration::from_millis(200)));
+    let lazy =
+        Client::new(ClientConfig::new(["127.0.0.1:1"]).with_operation_timeout(Duration::from_millis(200)));
     let error = lazy.expect("connects later").lookup("t").await.expect_err("nobody");
     assert!(matches!(error, Error::Connect { .. }), "{error:?}");
 }
@@ -42,7 +43,9 @@ async fn the_network_can_be_replaced() {
     let counted = connections.clone();
     let connector = move |address: String| {
         counted.fetch_add(1, Ordering::SeqCst);
-        async move { default_endpoint(&address)?.connect().await.map_err(|e| Arc::new(e) as meridian_sdk::ConnectError) }
+        async move {
+            default_endpoint(&address)?.connect().await.map_err(|e| Arc::new(e) as meridian_sdk::ConnectError)
+        }
     };
     let client = Client::connect(cluster.config().with_connector(connector)).await.expect("up");
     let producer = client.producer("t").build().await.expect("opened");
@@ -70,9 +73,11 @@ async fn admin_calls_go_there_and_back() {
     let found = admin.get_topic("acme/web/clicks").await.expect("found");
     assert_eq!((found.retention, found.etag.as_str()), (retention, "7"));
     assert_eq!(admin.list_topics("acme", "").await.expect("listed").len(), 1);
-    let stale = admin.update_topic("acme/web/clicks", Retention::default(), Some("6")).await.expect_err("changed");
+    let stale =
+        admin.update_topic("acme/web/clicks", Retention::default(), Some("6")).await.expect_err("changed");
     assert_eq!(stale.refusal(), Some(Reason::Conflict));
-    let changed = admin.update_topic("acme/web/clicks", Retention::default(), Some("7")).await.expect("changed");
+    let changed =
+        admin.update_topic("acme/web/clicks", Retention::default(), Some("7")).await.expect("changed");
     assert_eq!(changed.pending_partitions, [1]);
     let more = admin.add_partitions("acme/web/clicks", 6).await.expect("added");
     assert!(more.warning.contains("re-route") && more.topic.partitions.len() == 6);
@@ -93,7 +98,8 @@ async fn publish_once_never_repeats_what_may_be_stored() {
     let done = client.publish_once("t", None, messages()).await.expect("stored");
     assert_eq!(done.count, 2);
     cluster.script(done.partition, [Fault::Refuse(Reason::Throttled)]);
-    let retried = client.publish_once("t", None, messages()).await.expect("refused for certain, so tried again");
+    let retried =
+        client.publish_once("t", None, messages()).await.expect("refused for certain, so tried again");
     assert_eq!(retried.first.offset.0, 2);
     for fault in [Fault::UnknownAfterStore, Fault::BreakAfterStore] {
         cluster.script(done.partition, [fault]);

@@ -39,7 +39,9 @@ fn check(cluster: &FakeCluster, partitions: u32, receipts: &[Receipt]) {
             let before = last_of_key.insert(key, number).unwrap_or(-1);
             assert!(before < number, "{number} after {before}: doubled or out of order");
         }
-        for (number, receipt) in receipts.iter().enumerate().filter(|(_, receipt)| receipt.partition == partition) {
+        for (number, receipt) in
+            receipts.iter().enumerate().filter(|(_, receipt)| receipt.partition == partition)
+        {
             assert_eq!(messages[receipt.offset.0 as usize].body, number.to_string(), "{receipt:?}");
             assert_eq!(receipt.id.log, cluster.partition(partition, |p| p.log));
         }
@@ -174,4 +176,28 @@ async fn a_lingering_batch_goes_with_the_flush() {
     }
     producer.flush().await.expect("delivered without waiting an hour");
     assert_eq!(cluster.partition(0, |partition| partition.batches.len()), 1, "one batch");
+}
+
+#[tokio::test]
+async fn a_partition_that_hangs_does_not_disturb_its_neighbours() {
+    let cluster = FakeCluster::with_topic(4).await;
+    // Partitions 0 and 3 have the same leader.
+    cluster.script(0, [Fault::SilenceAfterStore]);
+    let config = cluster.config().with_attempt_timeout(Duration::from_millis(300));
+    let client = meridian_sdk::Client::connect(config).await.expect("up");
+    let producer = client.producer("t").build().await.expect("opened");
+    let key_of = |partition| {
+        let keys = (0..).map(|n: u32| n.to_string());
+        keys.into_iter().find(|key| meridian_model::hash::partition_of(key.as_bytes(), 4) == partition)
+    };
+    let (hanging, lively) = (key_of(0).expect("a key"), key_of(3).expect("a key"));
+    let mut slow = producer.send(Message::new("slow").with_key(hanging)).await.expect("taken in");
+    let receipt = loop {
+        let delivery = producer.send(Message::new("quick").with_key(lively.clone())).await.expect("taken in");
+        assert!(!delivery.await.expect("delivered").duplicate, "its stream was not broken");
+        if let Some(receipt) = futures::FutureExt::now_or_never(&mut slow) {
+            break receipt.expect("delivered in the end");
+        }
+    };
+    assert!(receipt.duplicate, "stored by the copy that was never answered");
 }

@@ -16,7 +16,8 @@ async fn filled(batches: u64, per_batch: u64) -> FakeCluster {
 }
 
 fn append(cluster: &FakeCluster, partition: u32, first: u64, count: u64, at: u64) {
-    let messages: Vec<Message> = (first..first + count).map(|n| Message::new(n.to_string()).with_key("k")).collect();
+    let messages: Vec<Message> =
+        (first..first + count).map(|n| Message::new(n.to_string()).with_key("k")).collect();
     cluster.partition(partition, |partition| partition.append_plain(&messages, at));
 }
 
@@ -70,7 +71,8 @@ async fn broken_streams_and_new_leaders_leave_no_gap_and_no_repeat() {
 async fn following_sees_what_comes_and_survives_the_leader() {
     let cluster = filled(1, 5).await;
     let client = cluster.client().await;
-    let mut reader = client.reader("t").start(Start::Latest).follow(true).limit(6).open().await.expect("opened");
+    let mut reader =
+        client.reader("t").start(Start::Latest).follow(true).limit(6).open().await.expect("opened");
     append(&cluster, 0, 5, 3, 2_000);
     let mut seen = Vec::new();
     for _ in 0..3 {
@@ -165,8 +167,10 @@ async fn all_partitions_come_each_in_order() {
 async fn whole_batches_replicas_and_log_bounds() {
     let cluster = filled(3, 4).await;
     let client = cluster.client().await;
-    let mut batches = client.reader("t").start(Start::Offset(Offset(5))).open_batches().await.expect("opened");
-    let BatchItem::Batch { base, batch, .. } = batches.next().await.expect("an item").expect("readable") else {
+    let mut batches =
+        client.reader("t").start(Start::Offset(Offset(5))).open_batches().await.expect("opened");
+    let BatchItem::Batch { base, batch, .. } = batches.next().await.expect("an item").expect("readable")
+    else {
         panic!("skipped");
     };
     assert_eq!((base, batch.header().count), (Offset(4), 4), "the whole batch around the offset");

@@ -81,7 +81,11 @@ async fn a_new_epoch_after_a_refusal_is_taken_over_by_all_partitions() {
     };
     assert_eq!(publish_all("one").await, 0);
     cluster.script(0, [Fault::Refuse(Reason::CorruptBatch)]);
-    assert_eq!(publish_all("two").await, 1, "the refused one; the other partition is not fenced by its own producer");
+    assert_eq!(
+        publish_all("two").await,
+        1,
+        "the refused one; the other partition is not fenced by its own producer"
+    );
     assert_eq!(publish_all("three").await, 0);
     assert_eq!(cluster.messages(0).len() + cluster.messages(1).len(), 23);
 }

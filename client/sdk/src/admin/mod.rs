@@ -12,7 +12,8 @@ use meridian_proto::admin::admin_service_client::AdminServiceClient;
 use tonic::transport::Channel;
 
 pub use types::{
-    Changed, ClusterInfo, Created, Deleted, GroupInfo, NewTopic, NodeInfo, PartitionInfo, PartitionsAdded, TopicInfo,
+    Changed, ClusterInfo, Created, Deleted, GroupInfo, NewTopic, NodeInfo, PartitionInfo, PartitionsAdded,
+    TopicInfo,
 };
 
 use crate::client::Shared;

@@ -37,12 +37,18 @@ fn of_reason(reason: ErrorReason) -> &'static str {
         Conflict => "look at its present state and decide anew",
         Limit => "remove something that counts towards the named bound, or raise the bound",
         NotEnoughNodes => "ask for fewer copies, or add nodes",
-        NotLeader | Unavailable => "check with `meridian status` that a majority of the nodes is up, then try again",
+        NotLeader | Unavailable => {
+            "check with `meridian status` that a majority of the nodes is up, then try again"
+        }
         Indeterminate => "it may have taken effect: look before doing it again",
         Throttled => "send less at once, or wait",
-        CorruptBatch => "the bytes were damaged on their way: publish again, and suspect the network or the memory",
+        CorruptBatch => {
+            "the bytes were damaged on their way: publish again, and suspect the network or the memory"
+        }
         TooLarge => "send smaller messages",
-        SequenceGap | PartialOverlap => "two producers share an identity, or acknowledged data is gone: look at the node's log",
+        SequenceGap | PartialOverlap => {
+            "two producers share an identity, or acknowledged data is gone: look at the node's log"
+        }
         DuplicateBeyondWindow => "the message is stored already; do not send it again",
         UnknownProducer | TokenExpired => "open the producer again",
         StaleEpoch => "make sure that only one process uses this producer name",
@@ -50,7 +56,9 @@ fn of_reason(reason: ErrorReason) -> &'static str {
         TopicSealed => "the topic is being deleted: publish to another one",
         DiskFull => "free space: shorten the retention, delete topics, or give the node more disk",
         OutOfRange => "read from `earliest`, or look at the log's bounds first",
-        ReplicaUnavailable => "choose a node that holds a copy (see `meridian topic describe`), or wait until it has caught up",
+        ReplicaUnavailable => {
+            "choose a node that holds a copy (see `meridian topic describe`), or wait until it has caught up"
+        }
         Protocol | Internal | Unspecified => "look at the node's log; this should not happen",
     }
 }

@@ -31,7 +31,11 @@ pub(super) struct Identities {
 
 impl Identities {
     /// Opens the producer for the first time.
-    pub(super) async fn open(shared: Arc<Shared>, topic: String, name: Option<String>) -> Result<Self, Error> {
+    pub(super) async fn open(
+        shared: Arc<Shared>,
+        topic: String,
+        name: Option<String>,
+    ) -> Result<Self, Error> {
         let first = open(&shared, &topic, name.as_deref()).await?;
         Ok(Self { shared, topic, name, current: Mutex::new(first) })
     }
@@ -66,9 +70,11 @@ async fn open(shared: &Shared, topic: &str, name: Option<&str>) -> Result<Identi
         async move { PublishServiceClient::new(channel).open_producer(request).await }.boxed()
     });
     let response = call.await?;
-    let id: [u8; 16] = response.producer_id.as_ref().try_into().map_err(|_| {
-        Error::nonsense("a producer id is not 16 bytes long")
-    })?;
+    let id: [u8; 16] = response
+        .producer_id
+        .as_ref()
+        .try_into()
+        .map_err(|_| Error::nonsense("a producer id is not 16 bytes long"))?;
     Ok(Identity {
         producer: ProducerId(id),
         epoch: response.epoch,

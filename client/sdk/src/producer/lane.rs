@@ -281,7 +281,8 @@ impl Lane {
     fn wake_at(&self) -> Option<Instant> {
         let settings = &self.trunk.settings;
         let oldest = self.pending.oldest();
-        let lingered = oldest.filter(|_| !settings.linger.is_zero() && self.queue.in_flight() < settings.in_flight_max);
+        let lingered =
+            oldest.filter(|_| !settings.linger.is_zero() && self.queue.in_flight() < settings.in_flight_max);
         let overdue = self.queue.oldest_in_flight().map(|at| at + self.trunk.shared.config.attempt_timeout);
         [
             self.queue.head().map(|head| head.deadline),

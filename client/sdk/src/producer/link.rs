@@ -13,7 +13,9 @@ use meridian_proto::v1::{
     ErrorReason, Failure, PublishAck, PublishBatch, PublishOpen, PublishOpened, PublishStreamRequest,
     PublishStreamResponse,
 };
+use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
@@ -48,6 +50,8 @@ pub(super) struct Link {
     pub(super) in_flight_max: usize,
     submissions: mpsc::UnboundedSender<Submission>,
     kill: Arc<Notify>,
+    /// When the node last said anything.
+    heard: Arc<Mutex<Instant>>,
 }
 
 impl Link {
@@ -68,20 +72,23 @@ impl Link {
             let opened = inbound.message().await?;
             Ok::<_, Status>((inbound, opened))
         };
-        let (inbound, opened) = tokio::time::timeout(patience, opening)
-            .await
-            .map_err(|_| Status::unavailable(format!("{address} did not open the publish stream in time")))??;
+        let (inbound, opened) = tokio::time::timeout(patience, opening).await.map_err(|_| {
+            Status::unavailable(format!("{address} did not open the publish stream in time"))
+        })??;
         let opened = match opened.and_then(|first| first.response) {
             Some(Response::Opened(opened)) => opened,
-            Some(Response::Failure(refused)) => return Err(refused.failure.unwrap_or_default().into_status()),
+            Some(Response::Failure(refused)) => {
+                return Err(refused.failure.unwrap_or_default().into_status());
+            }
             _ => return Err(Status::unavailable("the node ended the publish stream before opening it")),
         };
         let (submissions, queue) = mpsc::unbounded_channel();
         let kill = Arc::new(Notify::new());
+        let heard = Arc::new(Mutex::new(Instant::now()));
         let in_flight_max = (opened.inflight_batches_max as usize).max(1);
-        let task = LinkTask::new(queue, outbound, opened, kill.clone());
+        let task = LinkTask::new(queue, outbound, opened, kill.clone(), heard.clone());
         tokio::spawn(task.run(inbound));
-        Ok(Link { address, in_flight_max, submissions, kill })
+        Ok(Link { address, in_flight_max, submissions, kill, heard })
     }
 
     pub(super) fn is_alive(&self) -> bool {
@@ -91,6 +98,11 @@ impl Link {
     /// Queues a copy. `false`: the stream has ended, nothing was sent and no answer will come.
     pub(super) fn submit(&self, submission: Submission) -> bool {
         self.submissions.send(submission).is_ok()
+    }
+
+    /// How long the node has said nothing, about any partition.
+    pub(super) fn silent_for(&self) -> Duration {
+        self.heard.lock().elapsed()
     }
 
     /// Ends the stream: what is out counts as lost.
@@ -110,6 +122,7 @@ struct LinkTask {
     queue: mpsc::UnboundedReceiver<Submission>,
     outbound: mpsc::Sender<PublishStreamRequest>,
     kill: Arc<Notify>,
+    heard: Arc<Mutex<Instant>>,
     credit_bytes: u64,
     used_bytes: u64,
     next_correlation: u64,
@@ -124,11 +137,13 @@ impl LinkTask {
         outbound: mpsc::Sender<PublishStreamRequest>,
         opened: PublishOpened,
         kill: Arc<Notify>,
+        heard: Arc<Mutex<Instant>>,
     ) -> Self {
         Self {
             queue,
             outbound,
             kill,
+            heard,
             credit_bytes: opened.credit_bytes,
             used_bytes: 0,
             next_correlation: 1,
@@ -203,9 +218,12 @@ impl LinkTask {
     }
 
     fn answered(&mut self, message: PublishStreamResponse) {
+        *self.heard.lock() = Instant::now();
         let (correlation, result) = match message.response {
             Some(Response::Ack(ack)) => (ack.correlation, ack.ack.ok_or_else(Failure::default)),
-            Some(Response::Failure(refused)) => (refused.correlation, Err(refused.failure.unwrap_or_default())),
+            Some(Response::Failure(refused)) => {
+                (refused.correlation, Err(refused.failure.unwrap_or_default()))
+            }
             Some(Response::Opened(opened)) => {
                 self.credit_bytes = opened.credit_bytes;
                 return;

@@ -32,7 +32,8 @@ impl Links {
             true => self.shared.lookup_again(&self.topic).await?,
             false => self.shared.route(&self.topic).await?,
         };
-        let leader = route.leader_address(partition).filter(|address| !self.shared.channels.is_suspect(address));
+        let leader =
+            route.leader_address(partition).filter(|address| !self.shared.channels.is_suspect(address));
         match leader {
             Some(address) => self.to(address.to_string(), true).await,
             None => self.to(self.shared.channels.anyone(), false).await,

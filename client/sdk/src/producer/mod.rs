@@ -93,7 +93,8 @@ impl Producer {
     pub async fn send(&self, message: Message) -> Result<Delivery, Error> {
         message.check().map_err(|error| Error::invalid("message", error))?;
         let trunk = &self.inner.trunk;
-        let bytes = (message.size_bytes() + BUFFER_OVERHEAD_BYTES).min(trunk.settings.buffer_bytes_max) as u32;
+        let bytes =
+            (message.size_bytes() + BUFFER_OVERHEAD_BYTES).min(trunk.settings.buffer_bytes_max) as u32;
         let room = trunk.room.acquire_many(bytes).await.map_err(|_| Error::Closed)?;
         if self.inner.closed.load(Ordering::Acquire) {
             return Err(Error::Closed);

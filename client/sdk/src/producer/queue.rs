@@ -99,7 +99,14 @@ impl<W> SendQueue<W> {
     }
 
     /// Appends a batch that was built with [`SendQueue::next_sequence`].
-    pub(super) fn push(&mut self, batch: Bytes, count: u32, first_ordinal: u64, deadline: Instant, waiters: W) {
+    pub(super) fn push(
+        &mut self,
+        batch: Bytes,
+        count: u32,
+        first_ordinal: u64,
+        deadline: Instant,
+        waiters: W,
+    ) {
         let (ticket, first_sequence) = (self.next_ticket, self.next_sequence);
         self.next_ticket += 1;
         self.next_sequence += u64::from(count);
@@ -125,8 +132,11 @@ impl<W> SendQueue<W> {
             return None;
         }
         let attempt = self.attempt;
-        let (position, next) =
-            self.batches.iter_mut().enumerate().find(|(_, outgoing)| matches!(outgoing.state, State::Unsent))?;
+        let (position, next) = self
+            .batches
+            .iter_mut()
+            .enumerate()
+            .find(|(_, outgoing)| matches!(outgoing.state, State::Unsent))?;
         next.state = State::InFlight { attempt, since: now };
         next.sent_as_head = position == 0;
         self.in_flight += 1;

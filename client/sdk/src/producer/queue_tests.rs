@@ -12,14 +12,17 @@ use super::queue::{Copy, SendQueue};
 use super::verdict::{Trouble, Verdict};
 use crate::Error;
 
-const OLD: Identity = Identity { producer: ProducerId::from_u128(1), epoch: 0, opened_at_ms: 5, named: false };
-const NEW: Identity = Identity { producer: ProducerId::from_u128(2), epoch: 0, opened_at_ms: 6, named: false };
+const OLD: Identity =
+    Identity { producer: ProducerId::from_u128(1), epoch: 0, opened_at_ms: 5, named: false };
+const NEW: Identity =
+    Identity { producer: ProducerId::from_u128(2), epoch: 0, opened_at_ms: 6, named: false };
 
 /// A queue of batches with two messages each; who waits is the batch's number.
 fn queue_of(batches: u64) -> SendQueue<u64> {
     let mut queue = SendQueue::new();
     for number in 0..batches {
-        let mut builder = BatchBuilder::new(Codec::None).producer(OLD.producer, OLD.epoch, queue.next_sequence());
+        let mut builder =
+            BatchBuilder::new(Codec::None).producer(OLD.producer, OLD.epoch, queue.next_sequence());
         builder.push(&Message::new(format!("{number}a")));
         builder.push(&Message::new(format!("{number}b")));
         let batch = builder.build().expect("a batch").into_bytes();
@@ -59,7 +62,11 @@ async fn after_trouble_everything_is_resent_unchanged_from_the_oldest() {
     assert!(same && second.len() == 3);
     fail(&mut queue, &first[0], ErrorReason::CorruptBatch);
     assert_eq!(queue.in_flight(), 3, "a late answer to an old copy changes nothing");
-    assert_eq!(queue.acked(first[0].ticket).map(|outgoing| outgoing.waiters), Some(0), "but a late ack counts");
+    assert_eq!(
+        queue.acked(first[0].ticket).map(|outgoing| outgoing.waiters),
+        Some(0),
+        "but a late ack counts"
+    );
 }
 
 #[tokio::test]

@@ -38,7 +38,8 @@ impl Settings {
     /// Refuses what the cluster would refuse anyway.
     pub(super) fn check(&self) -> Result<(), Error> {
         if let Some(name) = &self.name {
-            meridian_model::name::check("producer", name).map_err(|error| Error::invalid("producer", error))?;
+            meridian_model::name::check("producer", name)
+                .map_err(|error| Error::invalid("producer", error))?;
         }
         within("batch_bytes_max", self.batch_bytes_max, limits::BATCH_BYTES_MAX)?;
         within("batch_messages_max", self.batch_messages_max as usize, limits::BATCH_MESSAGES_MAX as usize)?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use meridian_model::{LogId, MessageId, NodeId, Offset};
-use meridian_proto::v1::{ErrorReason, PublishAck};
+use meridian_proto::v1::{ErrorReason, Failure, PublishAck};
 use tokio::time::Instant;
 
 use super::delivery::{Receipt, Waiter};
@@ -23,14 +23,7 @@ impl Lane {
     pub(super) fn expire(&mut self, now: Instant) {
         let patience = self.trunk.shared.config.attempt_timeout;
         if self.queue.oldest_in_flight().is_some_and(|since| since + patience <= now) {
-            let address = self.link.take().map(|link| {
-                link.kill();
-                self.trunk.shared.channels.suspect(&link.address);
-                link.address
-            });
-            let why = format!("{} left a batch unanswered", address.as_deref().unwrap_or("the node"));
-            let failure = meridian_proto::v1::Failure::new(ErrorReason::Unavailable, why);
-            self.queue.lost(&failure.into());
+            self.overdue(patience);
         }
         let fenced = self.trunk.fenced.lock().clone();
         let timeout = self.trunk.settings.delivery_timeout;
@@ -45,6 +38,20 @@ impl Lane {
             self.end(ended);
             self.must_renew = true;
         }
+    }
+
+    /// An answer is overdue. A node that is silent altogether is given up; where it answers for other
+    /// partitions, these keep their stream.
+    fn overdue(&mut self, patience: Duration) {
+        let mut why = String::from("a batch was left unanswered");
+        if let Some(link) = self.link.take() {
+            why = format!("{} left a batch unanswered", link.address);
+            if link.silent_for() >= patience {
+                link.kill();
+                self.trunk.shared.channels.suspect(&link.address);
+            }
+        }
+        self.queue.lost(&Failure::new(ErrorReason::Unavailable, why).into());
     }
 
     fn timed_out(&self) -> Error {

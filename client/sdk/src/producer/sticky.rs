@@ -17,7 +17,13 @@ struct State {
 
 impl Sticky {
     /// The partition for this message.
-    pub(super) fn route(&self, message: &Message, partitions: u32, batch_bytes: usize, random: &Random) -> u32 {
+    pub(super) fn route(
+        &self,
+        message: &Message,
+        partitions: u32,
+        batch_bytes: usize,
+        random: &Random,
+    ) -> u32 {
         if let Some(key) = &message.key {
             return hash::partition_of(key, partitions);
         }

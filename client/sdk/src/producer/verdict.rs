@@ -58,7 +58,10 @@ impl Trouble {
 
     /// It never left, so its outcome is known: try another connection.
     pub(super) fn unsent() -> Self {
-        Self::refused(Failure::new(ErrorReason::NotLeader, "the publish stream ended before this batch was sent"))
+        Self::refused(Failure::new(
+            ErrorReason::NotLeader,
+            "the publish stream ended before this batch was sent",
+        ))
     }
 
     pub(super) fn lost(failure: Failure) -> Self {

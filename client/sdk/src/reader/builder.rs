@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::partition::{Place, PartitionTask, Plan};
+use super::partition::{PartitionTask, Place, Plan};
 use super::{BatchReader, Reader, Source, Start};
 use crate::client::Shared;
 use crate::{Client, Error};

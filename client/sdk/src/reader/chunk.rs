@@ -34,8 +34,12 @@ impl Chunk {
     /// Into single messages.
     pub(super) fn unpack(self, into: &mut VecDeque<Result<Item, Error>>) {
         match self {
-            Chunk::Skipped { partition, from, to } => into.push_back(Ok(Item::Skipped { partition, from, to })),
-            Chunk::Records(records) => into.extend(records.into_iter().map(|record| Ok(Item::Record(record)))),
+            Chunk::Skipped { partition, from, to } => {
+                into.push_back(Ok(Item::Skipped { partition, from, to }))
+            }
+            Chunk::Records(records) => {
+                into.extend(records.into_iter().map(|record| Ok(Item::Record(record))))
+            }
             Chunk::Batch(stored) => stored.unpack(into),
         }
     }

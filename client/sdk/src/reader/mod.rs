@@ -27,7 +27,7 @@ use crate::Error;
 use chunk::Chunk;
 
 /// What the tasks of the partitions deliver.
-pub(self) struct Source {
+struct Source {
     chunks: SelectAll<ReceiverStream<Result<Chunk, Error>>>,
     /// Aborts the tasks when the reader is dropped.
     _tasks: JoinSet<()>,

@@ -114,9 +114,11 @@ impl PartitionTask {
     async fn address(&mut self) -> String {
         let wanted = match self.leader.take() {
             Some(leader) => Some(leader),
-            None => self.plan.shared.route(&self.plan.topic).await.ok().and_then(|route| match self.plan.replica {
-                Some(node) => route.nodes.get(&node).cloned(),
-                None => route.leader_address(self.partition).map(String::from),
+            None => self.plan.shared.route(&self.plan.topic).await.ok().and_then(|route| {
+                match self.plan.replica {
+                    Some(node) => route.nodes.get(&node).cloned(),
+                    None => route.leader_address(self.partition).map(String::from),
+                }
             }),
         };
         let usable = wanted.filter(|address| !self.plan.channels.is_suspect(address));
@@ -289,6 +291,8 @@ impl PartitionTask {
             if self.advance(offset, 1)?.is_none() {
                 continue;
             }
+            let mut properties: Vec<_> = message.properties.into_iter().collect();
+            properties.sort_unstable();
             records.push(Record {
                 topic: self.plan.topic.clone(),
                 partition: self.partition,
@@ -299,7 +303,7 @@ impl PartitionTask {
                 epoch: message.producer_epoch,
                 sequence: message.sequence,
                 key: message.key,
-                properties: message.properties.into_iter().collect(),
+                properties,
                 body: message.body,
             });
         }

@@ -33,20 +33,29 @@ fn exists(what: &str) -> Status {
 
 #[tonic::async_trait]
 impl AdminService for Node {
-    async fn create_tenant(&self, request: Request<CreateTenantRequest>) -> Result<Response<CreateTenantResponse>, Status> {
+    async fn create_tenant(
+        &self,
+        request: Request<CreateTenantRequest>,
+    ) -> Result<Response<CreateTenantResponse>, Status> {
         self.alive()?;
         self.cluster.with(|state| state.tenants.push(request.into_inner().tenant));
         Ok(Response::new(CreateTenantResponse { control_index: 1 }))
     }
 
-    async fn delete_tenant(&self, request: Request<DeleteTenantRequest>) -> Result<Response<DeleteTenantResponse>, Status> {
+    async fn delete_tenant(
+        &self,
+        request: Request<DeleteTenantRequest>,
+    ) -> Result<Response<DeleteTenantResponse>, Status> {
         let tenant = request.into_inner().tenant;
         self.cluster.with(|state| state.tenants.retain(|t| *t != tenant));
         Ok(Response::new(DeleteTenantResponse { control_index: 2 }))
     }
 
     /// One a page, so that paging is tried.
-    async fn list_tenants(&self, request: Request<ListTenantsRequest>) -> Result<Response<ListTenantsResponse>, Status> {
+    async fn list_tenants(
+        &self,
+        request: Request<ListTenantsRequest>,
+    ) -> Result<Response<ListTenantsResponse>, Status> {
         let at: usize = request.into_inner().page_token.parse().unwrap_or(0);
         let tenants = self.cluster.with(|state| state.tenants.clone());
         let next_page_token = if at + 1 < tenants.len() { (at + 1).to_string() } else { String::new() };
@@ -54,26 +63,44 @@ impl AdminService for Node {
         Ok(Response::new(ListTenantsResponse { tenants, next_page_token, control_index: 2 }))
     }
 
-    async fn create_namespace(&self, request: Request<CreateNamespaceRequest>) -> Result<Response<CreateNamespaceResponse>, Status> {
+    async fn create_namespace(
+        &self,
+        request: Request<CreateNamespaceRequest>,
+    ) -> Result<Response<CreateNamespaceResponse>, Status> {
         let request = request.into_inner();
         self.cluster.with(|state| state.namespaces.push((request.tenant, request.namespace)));
         Ok(Response::new(CreateNamespaceResponse { control_index: 3 }))
     }
 
-    async fn delete_namespace(&self, request: Request<DeleteNamespaceRequest>) -> Result<Response<DeleteNamespaceResponse>, Status> {
+    async fn delete_namespace(
+        &self,
+        request: Request<DeleteNamespaceRequest>,
+    ) -> Result<Response<DeleteNamespaceResponse>, Status> {
         let request = request.into_inner();
-        self.cluster.with(|state| state.namespaces.retain(|n| *n != (request.tenant.clone(), request.namespace.clone())));
+        self.cluster.with(|state| {
+            state.namespaces.retain(|n| *n != (request.tenant.clone(), request.namespace.clone()))
+        });
         Ok(Response::new(DeleteNamespaceResponse { control_index: 4 }))
     }
 
-    async fn list_namespaces(&self, request: Request<ListNamespacesRequest>) -> Result<Response<ListNamespacesResponse>, Status> {
+    async fn list_namespaces(
+        &self,
+        request: Request<ListNamespacesRequest>,
+    ) -> Result<Response<ListNamespacesResponse>, Status> {
         let tenant = request.into_inner().tenant;
         let all = self.cluster.with(|state| state.namespaces.clone());
         let namespaces = all.into_iter().filter(|(t, _)| *t == tenant).map(|(_, n)| n).collect();
-        Ok(Response::new(ListNamespacesResponse { namespaces, next_page_token: String::new(), control_index: 4 }))
+        Ok(Response::new(ListNamespacesResponse {
+            namespaces,
+            next_page_token: String::new(),
+            control_index: 4,
+        }))
     }
 
-    async fn create_topic(&self, request: Request<CreateTopicRequest>) -> Result<Response<CreateTopicResponse>, Status> {
+    async fn create_topic(
+        &self,
+        request: Request<CreateTopicRequest>,
+    ) -> Result<Response<CreateTopicResponse>, Status> {
         self.alive()?;
         let request = request.into_inner();
         let topic = resource(&request.topic)?;
@@ -81,36 +108,50 @@ impl AdminService for Node {
             return Err(exists(&request.topic));
         }
         self.cluster.create(&request.topic, request.partitions.max(1));
-        self.cluster.with(|state| state.retentions.insert(topic.clone(), request.retention.unwrap_or_default()));
+        self.cluster
+            .with(|state| state.retentions.insert(topic.clone(), request.retention.unwrap_or_default()));
         let topic = self.cluster.with(|state| topic_of(state, &topic))?;
         Ok(Response::new(CreateTopicResponse { topic, control_index: 5, pending_partitions: vec![] }))
     }
 
-    async fn get_topic(&self, request: Request<GetTopicRequest>) -> Result<Response<GetTopicResponse>, Status> {
+    async fn get_topic(
+        &self,
+        request: Request<GetTopicRequest>,
+    ) -> Result<Response<GetTopicResponse>, Status> {
         let topic = resource(&request.into_inner().topic)?;
         let topic = self.cluster.with(|state| topic_of(state, &topic))?;
         Ok(Response::new(GetTopicResponse { topic, control_index: 5 }))
     }
 
-    async fn list_topics(&self, _: Request<ListTopicsRequest>) -> Result<Response<ListTopicsResponse>, Status> {
+    async fn list_topics(
+        &self,
+        _: Request<ListTopicsRequest>,
+    ) -> Result<Response<ListTopicsResponse>, Status> {
         let state = self.cluster.state.lock();
         let topics = state.topics.keys().map(|topic| topic_of(&state, topic).map(|t| t.expect("found")));
         let topics = topics.collect::<Result<_, Failure>>()?;
         Ok(Response::new(ListTopicsResponse { topics, next_page_token: String::new(), control_index: 5 }))
     }
 
-    async fn update_topic(&self, request: Request<UpdateTopicRequest>) -> Result<Response<UpdateTopicResponse>, Status> {
+    async fn update_topic(
+        &self,
+        request: Request<UpdateTopicRequest>,
+    ) -> Result<Response<UpdateTopicResponse>, Status> {
         let request = request.into_inner();
         if !request.etag.is_empty() && request.etag != "7" {
             return Err(Failure::new(ErrorReason::Conflict, "the topic has changed").into());
         }
         let topic = resource(&request.topic)?;
-        self.cluster.with(|state| state.retentions.insert(topic.clone(), request.retention.unwrap_or_default()));
+        self.cluster
+            .with(|state| state.retentions.insert(topic.clone(), request.retention.unwrap_or_default()));
         let topic = self.cluster.with(|state| topic_of(state, &topic))?;
         Ok(Response::new(UpdateTopicResponse { topic, control_index: 6, pending_partitions: vec![1] }))
     }
 
-    async fn add_partitions(&self, request: Request<AddPartitionsRequest>) -> Result<Response<AddPartitionsResponse>, Status> {
+    async fn add_partitions(
+        &self,
+        request: Request<AddPartitionsRequest>,
+    ) -> Result<Response<AddPartitionsResponse>, Status> {
         let request = request.into_inner();
         let topic = resource(&request.topic)?;
         let topic = self.cluster.with(|state| {
@@ -124,7 +165,10 @@ impl AdminService for Node {
         Ok(Response::new(AddPartitionsResponse { topic, control_index: 7, warning }))
     }
 
-    async fn delete_topic(&self, request: Request<DeleteTopicRequest>) -> Result<Response<DeleteTopicResponse>, Status> {
+    async fn delete_topic(
+        &self,
+        request: Request<DeleteTopicRequest>,
+    ) -> Result<Response<DeleteTopicResponse>, Status> {
         let topic = request.into_inner().topic;
         let found = self.cluster.with(|state| state.topics.remove(&resource(&topic).unwrap_or_default()));
         match found {
@@ -133,7 +177,10 @@ impl AdminService for Node {
         }
     }
 
-    async fn get_cluster(&self, request: Request<GetClusterRequest>) -> Result<Response<GetClusterResponse>, Status> {
+    async fn get_cluster(
+        &self,
+        request: Request<GetClusterRequest>,
+    ) -> Result<Response<GetClusterResponse>, Status> {
         self.alive()?;
         let nodes = self.cluster.addresses.iter().zip(1..).map(|(address, node)| NodeStatus {
             node,
@@ -143,7 +190,14 @@ impl AdminService for Node {
             reachable: node != 3,
             clock_offset_ms: (node != 3).then_some(-2),
         });
-        let group = GroupStatus { group: 1, topic: "t".into(), leader_node: Some(1), term: 4, log_end: 9, ..Default::default() };
+        let group = GroupStatus {
+            group: 1,
+            topic: "t".into(),
+            leader_node: Some(1),
+            term: 4,
+            log_end: 9,
+            ..Default::default()
+        };
         let groups = if request.into_inner().groups { vec![group] } else { vec![] };
         Ok(Response::new(GetClusterResponse {
             cluster_id: Bytes::from(vec![9; 16]),

@@ -74,7 +74,7 @@ impl Partition {
         live.flat_map(|stored| decode_messages(&stored.batch).expect("a stored batch decodes")).collect()
     }
 
-    pub fn from_offset(&self, offset: u64) -> Vec<Stored> {
+    pub fn batches_from(&self, offset: u64) -> Vec<Stored> {
         let ends_after = |stored: &&Stored| stored.base + u64::from(stored.batch.header().count) > offset;
         self.batches.iter().filter(ends_after).cloned().collect()
     }
@@ -106,7 +106,7 @@ impl Partition {
             self.batches.push(Stored { base, appended_at_ms: base, batch, served: None });
             return Ok(self.ack(base, head.count, false));
         }
-        let known = self.rows.get(&head.producer).is_some();
+        let known = self.rows.contains_key(&head.producer);
         if !known && (head.first_sequence > 0 || head.is_named()) {
             return Err(Failure::new(ErrorReason::UnknownProducer, "unknown producer"));
         }

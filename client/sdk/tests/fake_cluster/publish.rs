@@ -45,14 +45,20 @@ impl Node {
             return Outcome::Answer(Err(self.not_leader(partition.leader)));
         }
         let unknown = || Outcome::Answer(Err(Failure::new(ErrorReason::Indeterminate, "proposed, unknown")));
-        let store = |partition: &mut super::Partition| partition.append(batch).map(|ack| PublishAck { partition: number, ..ack });
+        let store = |partition: &mut super::Partition| {
+            partition.append(batch).map(|ack| PublishAck { partition: number, ..ack })
+        };
         match partition.script.pop_front().unwrap_or(rolled) {
             Fault::Pass => Outcome::Answer(store(partition)),
             Fault::BreakBeforeStore => Outcome::Break,
             Fault::UnknownBeforeStore => unknown(),
             Fault::Silence => Outcome::Silence,
-            Fault::Refuse(ErrorReason::NotLeader) => Outcome::Answer(Err(Failure::new(ErrorReason::NotLeader, "not I"))),
-            Fault::Refuse(reason) => Outcome::Answer(Err(Failure::new(reason, format!("scripted {reason:?}")))),
+            Fault::Refuse(ErrorReason::NotLeader) => {
+                Outcome::Answer(Err(Failure::new(ErrorReason::NotLeader, "not I")))
+            }
+            Fault::Refuse(reason) => {
+                Outcome::Answer(Err(Failure::new(reason, format!("scripted {reason:?}"))))
+            }
             Fault::Move => {
                 partition.leader = 1 + partition.leader % nodes;
                 Outcome::Answer(Err(self.not_leader(partition.leader)))
@@ -119,7 +125,8 @@ impl PublishService for Node {
             }
             None => return Err(Failure::invalid("payload", "absent").into()),
         };
-        match self.publish_one(&request.topic, request.partition.unwrap_or(0), batch, request.accept_redirect) {
+        match self.publish_one(&request.topic, request.partition.unwrap_or(0), batch, request.accept_redirect)
+        {
             Outcome::Answer(Ok(ack)) => Ok(Response::new(PublishResponse { ack: Some(ack) })),
             Outcome::Answer(Err(failure)) => Err(failure.into()),
             Outcome::Break => Err(Status::unavailable("connection reset")),
@@ -139,7 +146,8 @@ impl PublishService for Node {
         let node = self.clone();
         tokio::spawn(async move {
             let mut changes = node.cluster.changes.subscribe();
-            let Ok(Some(PublishStreamRequest { request: Some(Kind::Open(open)) })) = inbound.message().await else {
+            let Ok(Some(PublishStreamRequest { request: Some(Kind::Open(open)) })) = inbound.message().await
+            else {
                 return;
             };
             let credit_bytes = node.cluster.with(|state| state.credit_bytes);
@@ -153,19 +161,24 @@ impl PublishService for Node {
                         Err(broken) => { let _ = out.send(Err(broken)); return }
                     },
                 };
-                let Ok(Some(PublishStreamRequest { request: Some(Kind::Batch(sent)) })) = next else { return };
-                let correlation = sent.correlation;
-                let answer = match node.publish_one(&open.topic, sent.partition, sent.batch, open.accept_redirect) {
-                    Outcome::Answer(Ok(ack)) => Answer::Ack(PublishBatchAck { correlation, ack: Some(ack) }),
-                    Outcome::Answer(Err(failure)) => {
-                        Answer::Failure(PublishBatchFailure { correlation, failure: Some(failure) })
-                    }
-                    Outcome::Silence => continue,
-                    Outcome::Break => {
-                        let _ = out.send(Err(Status::unavailable("connection reset")));
-                        return;
-                    }
+                let Ok(Some(PublishStreamRequest { request: Some(Kind::Batch(sent)) })) = next else {
+                    return;
                 };
+                let correlation = sent.correlation;
+                let answer =
+                    match node.publish_one(&open.topic, sent.partition, sent.batch, open.accept_redirect) {
+                        Outcome::Answer(Ok(ack)) => {
+                            Answer::Ack(PublishBatchAck { correlation, ack: Some(ack) })
+                        }
+                        Outcome::Answer(Err(failure)) => {
+                            Answer::Failure(PublishBatchFailure { correlation, failure: Some(failure) })
+                        }
+                        Outcome::Silence => continue,
+                        Outcome::Break => {
+                            let _ = out.send(Err(Status::unavailable("connection reset")));
+                            return;
+                        }
+                    };
                 let _ = out.send(Ok(PublishStreamResponse { response: Some(answer) }));
             }
         });
@@ -185,7 +198,11 @@ impl MetadataService for Node {
         let mut state = self.cluster.state.lock();
         state.lookups += 1;
         let addresses = self.cluster.addresses.iter().zip(1..);
-        let nodes = addresses.map(|(address, node)| NodeLocation { node, address: address.clone(), zone: String::new() });
+        let nodes = addresses.map(|(address, node)| NodeLocation {
+            node,
+            address: address.clone(),
+            zone: String::new(),
+        });
         let nodes: Vec<NodeLocation> = nodes.collect();
         let down = state.down.clone();
         let partitions = state.topics.get(&topic).ok_or_else(|| not_found(&asked))?.iter().zip(0..);

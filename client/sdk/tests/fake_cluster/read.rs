@@ -67,7 +67,7 @@ impl Node {
             response.next_offset = partition.start;
             return Step::Say(response);
         }
-        let Some(stored) = partition.from_offset(next).into_iter().next() else {
+        let Some(stored) = partition.batches_from(next).into_iter().next() else {
             return if request.follow { Step::Wait } else { Step::End };
         };
         let count = stored.batch.header().count;
@@ -99,9 +99,12 @@ impl Node {
         let mut changes = self.cluster.changes.subscribe();
         let (mut next, skipped) = begin;
         if let Some(skipped) = skipped {
-            let log = self.cluster.with(|state| state.partition(&request.topic, request.partition).expect("there").log);
+            let log = self
+                .cluster
+                .with(|state| state.partition(&request.topic, request.partition).expect("there").log);
             let log_id = Bytes::copy_from_slice(&log.0);
-            let response = ReadResponse { skipped: Some(skipped), next_offset: next, log_id, ..Default::default() };
+            let response =
+                ReadResponse { skipped: Some(skipped), next_offset: next, log_id, ..Default::default() };
             let _ = out.send(Ok(response)).await;
         }
         loop {
