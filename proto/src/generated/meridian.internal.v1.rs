@@ -20,6 +20,9 @@ pub struct ExchangeRequest {
     /// The sender's wall clock, in milliseconds since the Unix epoch.
     #[prost(uint64, tag = "3")]
     pub clock_ms: u64,
+    /// The sender's disk is at its watermark.
+    #[prost(bool, tag = "4")]
+    pub disk_full: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ExchangeResponse {
@@ -27,6 +30,8 @@ pub struct ExchangeResponse {
     pub answers: ::prost::alloc::vec::Vec<Answer>,
     #[prost(uint64, tag = "2")]
     pub clock_ms: u64,
+    #[prost(bool, tag = "3")]
+    pub disk_full: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LogPosition {
@@ -253,8 +258,11 @@ pub struct ProbeRequest {
     pub from_node: u64,
     #[prost(string, tag = "2")]
     pub cluster_name: ::prost::alloc::string::String,
+    /// 16 bytes: the life of the asking node's data folder.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub incarnation: ::prost::bytes::Bytes,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ProbeResponse {
     #[prost(uint64, tag = "1")]
     pub node: u64,
@@ -267,9 +275,10 @@ pub struct ProbeResponse {
     pub cluster_id: ::prost::bytes::Bytes,
     #[prost(uint64, tag = "5")]
     pub clock_ms: u64,
-    /// The nodes known to the control group here, as NodeRecord rows; empty before forming.
-    #[prost(bytes = "bytes", repeated, tag = "6")]
-    pub node_records: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// While founding: the lives of the founders' data folders, by node. A founder that lost its folder
+    /// meanwhile must wait for the cluster and join it.
+    #[prost(map = "uint64, bytes", tag = "6")]
+    pub founders: ::std::collections::HashMap<u64, ::prost::bytes::Bytes>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ProposeControlRequest {
@@ -288,6 +297,44 @@ pub struct ProposeControlResponse {
     pub leader_node: ::core::option::Option<u64>,
     #[prost(bool, tag = "3")]
     pub not_leader: bool,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReadControlIndexRequest {
+    #[prost(uint64, tag = "1")]
+    pub from_node: u64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReadControlIndexResponse {
+    #[prost(uint64, tag = "1")]
+    pub index: u64,
+    #[prost(bool, tag = "2")]
+    pub not_leader: bool,
+    #[prost(uint64, optional, tag = "3")]
+    pub leader_node: ::core::option::Option<u64>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FenceRequest {
+    #[prost(uint64, tag = "1")]
+    pub group: u64,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub producer_id: ::prost::bytes::Bytes,
+    #[prost(uint32, tag = "3")]
+    pub epoch: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FenceResponse {
+    /// Not led here, or the outcome is unknown: ask again.
+    #[prost(bool, tag = "1")]
+    pub not_leader: bool,
+    /// A newer epoch was fenced before.
+    #[prost(uint32, optional, tag = "2")]
+    pub stale_current: ::core::option::Option<u32>,
+    /// Why the partition refuses. Empty: the fence stands.
+    #[prost(string, tag = "3")]
+    pub refused: ::prost::alloc::string::String,
+    /// A meridian.v1.ErrorReason.
+    #[prost(int32, tag = "4")]
+    pub refused_reason: i32,
 }
 /// Generated client implementations.
 pub mod peer_service_client {
@@ -484,6 +531,58 @@ pub mod peer_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// The control index that a linearizable read must wait for; only the leader answers.
+        pub async fn read_control_index(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReadControlIndexRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReadControlIndexResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/meridian.internal.v1.PeerService/ReadControlIndex",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "meridian.internal.v1.PeerService",
+                        "ReadControlIndex",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Commits a producer's fence in a partition that the asked node leads.
+        pub async fn fence(
+            &mut self,
+            request: impl tonic::IntoRequest<super::FenceRequest>,
+        ) -> std::result::Result<tonic::Response<super::FenceResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/meridian.internal.v1.PeerService/Fence",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("meridian.internal.v1.PeerService", "Fence"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -531,6 +630,19 @@ pub mod peer_service_server {
             tonic::Response<super::ProposeControlResponse>,
             tonic::Status,
         >;
+        /// The control index that a linearizable read must wait for; only the leader answers.
+        async fn read_control_index(
+            &self,
+            request: tonic::Request<super::ReadControlIndexRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReadControlIndexResponse>,
+            tonic::Status,
+        >;
+        /// Commits a producer's fence in a partition that the asked node leads.
+        async fn fence(
+            &self,
+            request: tonic::Request<super::FenceRequest>,
+        ) -> std::result::Result<tonic::Response<super::FenceResponse>, tonic::Status>;
     }
     /// What nodes of one region say to each other. Not for clients.
     #[derive(Debug)]
@@ -777,6 +889,95 @@ pub mod peer_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ProposeControlSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/meridian.internal.v1.PeerService/ReadControlIndex" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReadControlIndexSvc<T: PeerService>(pub Arc<T>);
+                    impl<
+                        T: PeerService,
+                    > tonic::server::UnaryService<super::ReadControlIndexRequest>
+                    for ReadControlIndexSvc<T> {
+                        type Response = super::ReadControlIndexResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReadControlIndexRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PeerService>::read_control_index(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReadControlIndexSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/meridian.internal.v1.PeerService/Fence" => {
+                    #[allow(non_camel_case_types)]
+                    struct FenceSvc<T: PeerService>(pub Arc<T>);
+                    impl<T: PeerService> tonic::server::UnaryService<super::FenceRequest>
+                    for FenceSvc<T> {
+                        type Response = super::FenceResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::FenceRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PeerService>::fence(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = FenceSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

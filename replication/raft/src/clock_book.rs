@@ -1,7 +1,8 @@
-//! What the other nodes' clocks said, and when they said it.
+//! What the other nodes said of themselves, and when: their clocks, and whether their disks are full.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use meridian_model::clock::QuorumTime;
@@ -14,13 +15,21 @@ use tokio::time::Instant;
 pub struct ClockBook {
     own: NodeId,
     clock: Arc<dyn Clock>,
-    heard: Mutex<BTreeMap<NodeId, (UnixMs, Instant)>>,
+    heard: Mutex<BTreeMap<NodeId, Heard>>,
+    disk_full: AtomicBool,
+}
+
+#[derive(Clone, Copy)]
+struct Heard {
+    clock: UnixMs,
+    disk_full: bool,
+    at: Instant,
 }
 
 impl ClockBook {
     /// An empty book of node `own`.
     pub fn new(own: NodeId, clock: Arc<dyn Clock>) -> Arc<Self> {
-        Arc::new(Self { own, clock, heard: Mutex::default() })
+        Arc::new(Self { own, clock, heard: Mutex::default(), disk_full: AtomicBool::new(false) })
     }
 
     /// This node.
@@ -33,10 +42,29 @@ impl ClockBook {
         self.clock.now()
     }
 
-    /// Notes what a peer's clock said.
-    pub fn heard(&self, node: NodeId, clock_ms: u64) {
+    /// Notes what a peer said.
+    pub fn heard(&self, node: NodeId, clock_ms: u64, disk_full: bool) {
         if clock_ms > 0 && node != self.own {
-            self.heard.lock().insert(node, (UnixMs(clock_ms), Instant::now()));
+            let heard = Heard { clock: UnixMs(clock_ms), disk_full, at: Instant::now() };
+            self.heard.lock().insert(node, heard);
+        }
+    }
+
+    /// Notes whether this node's disk is at its watermark; peers are told.
+    pub fn set_disk_full(&self, full: bool) {
+        self.disk_full.store(full, Ordering::Relaxed);
+    }
+
+    /// Whether this node's disk is at its watermark.
+    pub fn own_disk_full(&self) -> bool {
+        self.disk_full.load(Ordering::Relaxed)
+    }
+
+    /// Whether a node's disk was at its watermark when it was last heard of.
+    pub fn disk_full(&self, node: NodeId) -> bool {
+        match node == self.own {
+            true => self.own_disk_full(),
+            false => self.heard.lock().get(&node).is_some_and(|heard| heard.disk_full && fresh(heard)),
         }
     }
 
@@ -45,9 +73,8 @@ impl ClockBook {
         if node == self.own {
             return Some(self.now());
         }
-        let (clock, at) = *self.heard.lock().get(&node)?;
-        let age = at.elapsed();
-        (age < Duration::from_millis(CLOCK_FRESH_MS)).then(|| clock.plus_ms(age.as_millis() as u64))
+        let heard = *self.heard.lock().get(&node)?;
+        fresh(&heard).then(|| heard.clock.plus_ms(heard.at.elapsed().as_millis() as u64))
     }
 
     /// The time by the voters on these nodes. `None` without a fresh majority.
@@ -63,4 +90,8 @@ impl ClockBook {
             None => last,
         }
     }
+}
+
+fn fresh(heard: &Heard) -> bool {
+    heard.at.elapsed() < Duration::from_millis(CLOCK_FRESH_MS)
 }

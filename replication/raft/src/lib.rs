@@ -9,6 +9,7 @@ pub mod group;
 pub mod log_store;
 pub mod machine_store;
 pub mod network;
+mod ports;
 pub mod proposer;
 pub mod registry;
 pub mod runtime;

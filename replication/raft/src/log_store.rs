@@ -152,7 +152,8 @@ impl LogStore {
         let range = keys::log::range(self.0.group, from, to);
         let bytes = bytes.min(READ_BYTES);
         let rows = self.0.disk.read(move |engine| engine.scan(Family::Log, &range, usize::MAX, bytes)).await?;
-        let entries: Vec<Entry> = rows.into_iter().map(|(_, value)| decode_entry(value)).collect::<Result<_, _>>()?;
+        let entries: Result<Vec<Entry>, io::Error> = rows.into_iter().map(|(_, value)| decode_entry(value)).collect();
+        let entries = entries.inspect_err(|error| self.0.disk.report_damage(&error.to_string()))?;
         let dense = entries.iter().zip(from..).all(|(entry, index)| entry.log_id.index == index);
         match dense {
             true => Ok(entries),

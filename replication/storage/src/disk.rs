@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use crate::engine::{Engine, EngineError};
 
 /// The engine for readers: blocking calls go to the blocking pool, or, in a simulation, run in place.
@@ -9,17 +11,18 @@ use crate::engine::{Engine, EngineError};
 pub struct Disk {
     engine: Arc<dyn Engine>,
     inline: bool,
+    damage: watch::Sender<Option<String>>,
 }
 
 impl Disk {
     /// Reads go to the runtime's blocking pool.
     pub fn pooled(engine: Arc<dyn Engine>) -> Self {
-        Self { engine, inline: false }
+        Self { engine, inline: false, damage: watch::Sender::new(None) }
     }
 
     /// Reads run in place: for engines in memory, and for determinism.
     pub fn inline(engine: Arc<dyn Engine>) -> Self {
-        Self { engine, inline: true }
+        Self { engine, inline: true, damage: watch::Sender::new(None) }
     }
 
     /// The engine itself, for callers that may block.
@@ -33,13 +36,35 @@ impl Disk {
         R: Send + 'static,
         F: FnOnce(&Arc<dyn Engine>) -> Result<R, EngineError> + Send + 'static,
     {
-        if self.inline {
-            return read(&self.engine);
+        let result = match self.inline {
+            true => read(&self.engine),
+            false => {
+                let engine = Arc::clone(&self.engine);
+                let reading = tokio::task::spawn_blocking(move || read(&engine));
+                reading.await.unwrap_or(Err(EngineError::Closed))
+            }
+        };
+        if let Err(EngineError::Corruption(why)) = &result {
+            self.report_damage(why);
         }
-        let engine = Arc::clone(&self.engine);
-        match tokio::task::spawn_blocking(move || read(&engine)).await {
-            Ok(result) => result,
-            Err(_) => Err(EngineError::Closed),
+        result
+    }
+
+    /// Says that something read from this disk is not what was written: the node must stop serving from it.
+    pub fn report_damage(&self, why: &str) {
+        self.damage.send_if_modified(|damage| {
+            let first = damage.is_none();
+            damage.get_or_insert_with(|| why.to_string());
+            first
+        });
+    }
+
+    /// Waits until damage was found. Cancel safe.
+    pub async fn damaged(&self) -> String {
+        let mut damage = self.damage.subscribe();
+        match damage.wait_for(Option::is_some).await {
+            Ok(why) => why.clone().unwrap_or_default(),
+            Err(_) => std::future::pending().await,
         }
     }
 }

@@ -124,8 +124,7 @@ async fn open(links: &Arc<Links>, node: NodeId) -> Result<Open, String> {
     let (frames, outgoing) = mpsc::channel(FRAMES);
     let hello = ExchangeRequest {
         hello: Some(links.hello(node)),
-        clock_ms: links.clocks().now().0,
-        ..ExchangeRequest::default()
+        ..greeting(links)
     };
     frames.try_send(hello).map_err(|_| "the first frame does not fit".to_string())?;
     let opening = client.exchange(ReceiverStream::new(outgoing));
@@ -166,7 +165,7 @@ async fn send(
     let mut next = Some(first);
     loop {
         let Some(pending) = next.take() else { return "this node is stopping".into() };
-        let mut request = ExchangeRequest { clock_ms: links.clocks().now().0, ..ExchangeRequest::default() };
+        let mut request = greeting(links);
         let mut bytes = add(&mut request, pending, waiting);
         while bytes < FRAME_BYTES_MAX {
             let Ok(more) = calls.try_recv() else { break };
@@ -177,6 +176,12 @@ async fn send(
         }
         next = calls.recv().await;
     }
+}
+
+/// An empty frame that says how this node is.
+fn greeting(links: &Links) -> ExchangeRequest {
+    let (clock_ms, disk_full) = (links.clocks().now().0, links.clocks().own_disk_full());
+    ExchangeRequest { clock_ms, disk_full, ..ExchangeRequest::default() }
 }
 
 fn add(request: &mut ExchangeRequest, pending: Pending, waiting: &Waiting) -> usize {
@@ -200,7 +205,7 @@ async fn receive(
             Err(_) if waiting.lock().is_empty() => continue,
             Err(_) => return format!("silent for {SILENCE_MAX:?}"),
         };
-        links.clocks().heard(node, response.clock_ms);
+        links.clocks().heard(node, response.clock_ms, response.disk_full);
         for answer in response.answers {
             if let Some(waiter) = waiting.lock().remove(&answer.id) {
                 let _ = waiter.send(Ok(answer));

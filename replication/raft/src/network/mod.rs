@@ -15,6 +15,7 @@ mod snapshot_service;
 pub use client::GroupNetwork;
 pub use dial::{Dial, TcpDial};
 pub use links::{AddressBook, Links};
+pub use service::ExchangeStream;
 pub use service::RaftService;
 
 /// The version of the protocol between nodes.

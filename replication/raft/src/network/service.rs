@@ -72,14 +72,17 @@ impl RaftService {
         let hello = first.hello.ok_or_else(|| Status::invalid_argument("a stream begins with a hello"))?;
         self.greet(hello.to_node, &hello.cluster_id, hello.protocol_version)?;
         let from = NodeId(hello.from_node);
-        self.links.clocks().heard(from, first.clock_ms);
+        self.links.clocks().heard(from, first.clock_ms, first.disk_full);
         let (answers, outgoing) = mpsc::channel(ANSWERS);
         let exchange = Exchange { service: self.clone(), from, answers, groups: BTreeMap::new() };
         tokio::spawn(exchange.run(requests));
         let clocks = Arc::clone(self.links.clocks());
         let frames = ReceiverStream::new(outgoing)
             .ready_chunks(256)
-            .map(move |answers| Ok(pb::ExchangeResponse { answers, clock_ms: clocks.now().0 }));
+            .map(move |answers| {
+                let (clock_ms, disk_full) = (clocks.now().0, clocks.own_disk_full());
+                Ok(pb::ExchangeResponse { answers, clock_ms, disk_full })
+            });
         Ok(Response::new(Box::pin(frames)))
     }
 
@@ -103,7 +106,7 @@ struct Exchange {
 impl Exchange {
     async fn run(mut self, mut requests: Streaming<pb::ExchangeRequest>) {
         while let Ok(Some(request)) = requests.message().await {
-            self.service.links.clocks().heard(self.from, request.clock_ms);
+            self.service.links.clocks().heard(self.from, request.clock_ms, request.disk_full);
             for call in request.calls {
                 let id = call.id;
                 if let Err(why) = self.dispatch(call).await {

@@ -100,7 +100,7 @@ impl Engine for RocksEngine {
         }
         let mut options = WriteOptions::default();
         options.set_sync(sync && self.sync);
-        self.db.write_opt(&batch, &options).map_err(engine_error)?;
+        self.db.write_opt(batch, &options).map_err(engine_error)?;
         if sync && self.sync {
             self.witness.lock().record(self.db.latest_sequence_number(), false)?;
         }

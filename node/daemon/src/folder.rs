@@ -1,0 +1,243 @@
+//! The data folder: whose it is, which format it has, and what happens when it is damaged.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+
+use meridian_model::{Incarnation, NodeId};
+use serde::{Deserialize, Serialize};
+
+/// The format this build writes.
+pub const FORMAT: u32 = 1;
+const IDENTITY: &str = "meridian.json";
+
+/// What `meridian.json` in the data folder says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The disk format.
+    pub format: u32,
+    /// The node whose folder this is.
+    pub node: NodeId,
+    /// The cluster it belongs to, by name.
+    pub cluster: String,
+    /// This life of the folder.
+    pub incarnation: String,
+}
+
+/// Why a folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// Another process has it.
+    #[error("{0} is in use by another process; stop that one first")]
+    InUse(PathBuf),
+    /// It belongs to another node.
+    #[error("{path} belongs to {owner}, not to {asked}; check node.data and node.id")]
+    OtherNode {
+        /// The folder.
+        path: PathBuf,
+        /// Whose it is.
+        owner: NodeId,
+        /// Who asked.
+        asked: NodeId,
+    },
+    /// It belongs to another cluster.
+    #[error("{path} belongs to cluster {owner:?}, not to {asked:?}; check node.data and cluster.name")]
+    OtherCluster {
+        /// The folder.
+        path: PathBuf,
+        /// Whose it is.
+        owner: String,
+        /// Who asked.
+        asked: String,
+    },
+    /// A newer build wrote it.
+    #[error("{path} has format {format}, this build knows {FORMAT}; use a newer build")]
+    NewerFormat {
+        /// The folder.
+        path: PathBuf,
+        /// Its format.
+        format: u32,
+    },
+    /// Its identity file is damaged.
+    #[error("{path} is damaged: {why}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// How.
+        why: String,
+    },
+    /// The file system refused.
+    #[error("{path}: {error}")]
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+/// A data folder that is ours, locked against others while it lives.
+#[derive(Debug)]
+pub struct DataFolder {
+    path: PathBuf,
+    incarnation: Incarnation,
+    fresh: bool,
+    _lock: File,
+}
+
+impl DataFolder {
+    /// Opens the folder of `node`, or makes it, with an incarnation drawn by `draw`.
+    pub fn open(path: &Path, node: NodeId, cluster: &str, draw: impl FnOnce() -> u128) -> Result<Self, FolderError> {
+        let io = |error| FolderError::Io { path: path.to_path_buf(), error };
+        fs::create_dir_all(path).map_err(io)?;
+        let lock = lock(path)?;
+        let file = path.join(IDENTITY);
+        let (incarnation, fresh) = match fs::read(&file) {
+            Ok(bytes) => (check(&file, &bytes, node, cluster)?, false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                (found(path, node, cluster, Incarnation::from_u128(draw()))?, true)
+            }
+            Err(error) => return Err(io(error)),
+        };
+        Ok(Self { path: path.to_path_buf(), incarnation, fresh, _lock: lock })
+    }
+
+    /// This life of the folder.
+    pub fn incarnation(&self) -> Incarnation {
+        self.incarnation
+    }
+
+    /// Whether it was made just now.
+    pub fn is_fresh(&self) -> bool {
+        self.fresh
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the engine lives.
+    pub fn engine(&self) -> PathBuf {
+        self.path.join("engine")
+    }
+
+    /// Sets damaged data aside, never deletes it, and begins another life with an empty engine.
+    pub fn quarantine(&mut self, node: NodeId, cluster: &str, draw: impl FnOnce() -> u128) -> Result<PathBuf, FolderError> {
+        let io = |error| FolderError::Io { path: self.path.clone(), error };
+        let aside = (1..).map(|n| self.path.join(format!("quarantine-{n}"))).find(|path| !path.exists());
+        let aside = aside.ok_or_else(|| io(io::Error::other("no free name for the quarantine")))?;
+        fs::create_dir(&aside).map_err(io)?;
+        // The identity goes first: a crash in between leaves a folder that is fresh, not one that is trusted.
+        fs::rename(self.path.join(IDENTITY), aside.join(IDENTITY)).map_err(io)?;
+        if self.engine().exists() {
+            fs::rename(self.engine(), aside.join("engine")).map_err(io)?;
+        }
+        self.incarnation = found(&self.path, node, cluster, Incarnation::from_u128(draw()))?;
+        self.fresh = true;
+        Ok(aside)
+    }
+
+    /// Marks the data as not to be trusted at the next start.
+    pub fn condemn(path: &Path, why: &str) -> io::Result<()> {
+        fs::write(path.join("CONDEMNED"), format!("{why}\n"))?;
+        File::open(path)?.sync_all()
+    }
+
+    /// Whether a running node found damage before; the mark is taken away.
+    pub fn take_condemned(&self) -> Option<String> {
+        let mark = self.path.join("CONDEMNED");
+        let why = fs::read_to_string(&mark).ok()?;
+        fs::remove_file(&mark).ok()?;
+        Some(why.trim().to_string())
+    }
+}
+
+fn lock(path: &Path) -> Result<File, FolderError> {
+    let io = |error| FolderError::Io { path: path.to_path_buf(), error };
+    let lock =
+        OpenOptions::new().create(true).truncate(false).write(true).open(path.join("lock")).map_err(io)?;
+    #[allow(unsafe_code)]
+    // SAFETY: flock on a descriptor that we own and that lives as long as the call.
+    let taken = unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0;
+    match taken {
+        true => Ok(lock),
+        false => Err(FolderError::InUse(path.to_path_buf())),
+    }
+}
+
+fn found(path: &Path, node: NodeId, cluster: &str, incarnation: Incarnation) -> Result<Incarnation, FolderError> {
+    let io = |error| FolderError::Io { path: path.to_path_buf(), error };
+    let identity = Identity { format: FORMAT, node, cluster: cluster.into(), incarnation: incarnation.to_string() };
+    let text = serde_json::to_vec_pretty(&identity).map_err(|error| io(error.into()))?;
+    let temporary = path.join("meridian.json.new");
+    fs::write(&temporary, text).map_err(io)?;
+    File::open(&temporary).and_then(|file| file.sync_all()).map_err(io)?;
+    fs::rename(&temporary, path.join(IDENTITY)).map_err(io)?;
+    File::open(path).and_then(|folder| folder.sync_all()).map_err(io)?;
+    Ok(incarnation)
+}
+
+fn check(file: &Path, bytes: &[u8], node: NodeId, cluster: &str) -> Result<Incarnation, FolderError> {
+    let path = file.to_path_buf();
+    let damaged = |why: String| FolderError::Damaged { path: path.clone(), why };
+    // The format is looked at before the rest: a newer one may have other fields.
+    let value: serde_json::Value = serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
+    let format = value.get("format").and_then(serde_json::Value::as_u64).ok_or_else(|| damaged("no format".into()))?;
+    if format > u64::from(FORMAT) {
+        return Err(FolderError::NewerFormat { path, format: format as u32 });
+    }
+    let identity: Identity = serde_json::from_value(value).map_err(|error| damaged(error.to_string()))?;
+    if identity.node != node {
+        return Err(FolderError::OtherNode { path, owner: identity.node, asked: node });
+    }
+    if identity.cluster != cluster {
+        return Err(FolderError::OtherCluster { path, owner: identity.cluster, asked: cluster.into() });
+    }
+    let number = u128::from_str_radix(&identity.incarnation, 16).map_err(|error| damaged(error.to_string()))?;
+    Ok(Incarnation::from_u128(number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const N1: NodeId = NodeId(1);
+
+    #[test]
+    fn a_folder_keeps_its_incarnation_and_its_owner() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let first = DataFolder::open(temp.path(), N1, "c", || 7).expect("opens");
+        assert!(first.is_fresh());
+        assert!(matches!(DataFolder::open(temp.path(), N1, "c", || 8), Err(FolderError::InUse(_))));
+        drop(first);
+        let again = DataFolder::open(temp.path(), N1, "c", || 8).expect("opens");
+        assert_eq!((again.incarnation(), again.is_fresh()), (Incarnation::from_u128(7), false));
+        drop(again);
+        let other = DataFolder::open(temp.path(), NodeId(2), "c", || 8);
+        assert!(matches!(other, Err(FolderError::OtherNode { .. })));
+        let other = DataFolder::open(temp.path(), N1, "d", || 8);
+        assert!(matches!(other, Err(FolderError::OtherCluster { .. })));
+    }
+
+    #[test]
+    fn a_newer_format_is_refused() {
+        let temp = tempfile::tempdir().expect("a folder");
+        fs::write(temp.path().join(IDENTITY), r#"{"format": 99, "surprise": true}"#).expect("writes");
+        let refused = DataFolder::open(temp.path(), N1, "c", || 8);
+        assert!(matches!(refused, Err(FolderError::NewerFormat { format: 99, .. })));
+    }
+
+    #[test]
+    fn quarantine_begins_another_life_and_deletes_nothing() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let mut folder = DataFolder::open(temp.path(), N1, "c", || 7).expect("opens");
+        fs::create_dir(folder.engine()).expect("makes");
+        fs::write(folder.engine().join("data"), "x").expect("writes");
+        let aside = folder.quarantine(N1, "c", || 9).expect("moves");
+        assert!(aside.join("engine/data").exists());
+        assert!(!folder.engine().exists());
+        assert_eq!(folder.incarnation(), Incarnation::from_u128(9));
+    }
+}

@@ -1,0 +1,66 @@
+//! `meridian`: the one binary.
+
+mod dev;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+use meridian_cli::{ClientCommand, GlobalArgs};
+
+/// Meridian: a message cluster. Each partition is a Raft group on disk; an ack means a quorum has it.
+#[derive(Parser)]
+#[command(name = "meridian", version, propagate_version = true)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    global: GlobalArgs,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run one node of a cluster
+    Serve {
+        /// The configuration file (TOML)
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Run a whole cluster in this process: a playground without configuration
+    Dev(dev::DevArgs),
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    #[command(flatten)]
+    Client(ClientCommand),
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    if let Command::Completions { shell } = args.command {
+        clap_complete::generate(shell, &mut Args::command(), "meridian", &mut std::io::stdout());
+        return ExitCode::SUCCESS;
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("meridian: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(async {
+        match args.command {
+            Command::Serve { config } => serve::run(&config).await,
+            Command::Dev(dev) => dev::run(dev).await,
+            Command::Client(command) => meridian_cli::run(command, args.global).await,
+            Command::Completions { .. } => ExitCode::SUCCESS,
+        }
+    });
+    // Reads that still block on the disk must not keep the process.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    code
+}

@@ -1,0 +1,70 @@
+//! Where topics and partitions are, by the control state applied here and the groups that run here.
+
+use std::sync::Arc;
+
+use meridian_model::topology::Placement;
+use meridian_model::{NodeId, TopicName};
+use meridian_publish::{Leader, Route, RouteError, Routes};
+use meridian_raft::{ClockBook, Registry};
+
+use crate::control_plane::ControlPlane;
+
+/// The routing table of a node.
+pub(crate) struct Routing {
+    pub(crate) own: NodeId,
+    pub(crate) control: Arc<ControlPlane>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) clocks: Arc<ClockBook>,
+}
+
+impl Routing {
+    /// Who leads a placed partition, as far as this node knows.
+    pub(crate) fn leader_of(&self, placement: &Placement) -> Leader {
+        match self.registry.get(placement.group) {
+            Some(group) if group.is_leader() => Leader::Here,
+            Some(group) => match group.leader() {
+                Some(node) if node != self.own => Leader::Elsewhere(node),
+                _ => Leader::Unknown,
+            },
+            // No copy here: the node that should lead knows better.
+            None if placement.preferred_leader != self.own => Leader::Elsewhere(placement.preferred_leader),
+            None => match placement.replicas.iter().find(|replica| replica.node != self.own) {
+                Some(replica) => Leader::Elsewhere(replica.node),
+                None => Leader::Unknown,
+            },
+        }
+    }
+
+    /// The placement of a partition.
+    pub(crate) fn placement(&self, topic: &TopicName, partition: u32) -> Result<Placement, RouteError> {
+        let found = self.control.look(|machine| {
+            let found = machine.topic(topic).ok_or_else(|| RouteError::NoTopic(topic.clone()))?;
+            if found.deleting {
+                return Err(RouteError::Deleting(topic.clone()));
+            }
+            let partitions = found.partitions.len() as u32;
+            let placement = found.partitions.get(partition as usize).cloned();
+            placement.ok_or(RouteError::NoPartition { topic: topic.clone(), partition, partitions })
+        });
+        found.unwrap_or(Err(RouteError::NotReady))
+    }
+
+    /// The address of a node's client listener.
+    pub(crate) fn client_address(&self, node: NodeId) -> Option<String> {
+        self.control.look(|machine| machine.node(node).map(|record| record.addresses.client.clone())).flatten()
+    }
+}
+
+impl Routes for Routing {
+    fn route(&self, topic: &TopicName, partition: u32) -> Result<Route, RouteError> {
+        let placement = self.placement(topic, partition)?;
+        let disk_full = placement.replicas.iter().any(|replica| self.clocks.disk_full(replica.node));
+        let leader = self.leader_of(&placement);
+        Ok(Route { group: placement.group, log: placement.log, leader, disk_full })
+    }
+
+    fn partitions(&self, topic: &TopicName) -> Result<u32, RouteError> {
+        let found = self.control.look(|machine| machine.topic(topic).map(|topic| topic.partitions.len() as u32));
+        found.ok_or(RouteError::NotReady)?.ok_or_else(|| RouteError::NoTopic(topic.clone()))
+    }
+}

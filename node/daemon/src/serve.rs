@@ -1,0 +1,169 @@
+//! `meridian serve`: one node on real disk, network and clock.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use meridian_daemon::config::{Config, ConfigError};
+use meridian_daemon::folder::{DataFolder, FolderError};
+use meridian_daemon::listen::TcpListen;
+use meridian_daemon::telemetry::logs;
+use meridian_daemon::{Node, NodeError, NodeParts};
+use meridian_model::{Clock, NodeId, UnixMs};
+use meridian_raft::network::TcpDial;
+use meridian_raft::runtime::next_random;
+use meridian_storage::rocks::RocksOptions;
+use meridian_storage::{Disk, EngineError, RocksEngine, Writer};
+
+/// The machine's clock.
+struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> UnixMs {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        UnixMs(since.map_or(0, |since| since.as_millis() as u64))
+    }
+}
+
+/// Why `serve` ends other than by a signal.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServeError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    #[error("the data folder cannot be opened: {0}")]
+    Engine(#[from] EngineError),
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    #[error("cannot write the ready file {path}: {error}")]
+    Ready { path: String, error: std::io::Error },
+}
+
+/// Runs a node until it is told to stop or fails.
+pub(crate) async fn run(path: &Path) -> ExitCode {
+    let config = match Config::load(path) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("meridian: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    logs::install(&config.log);
+    match serve(config).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "this node stops");
+            eprintln!("meridian: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(config: Config) -> Result<(), ServeError> {
+    let data = config.node.data.clone();
+    let ready_file = config.node.ready_file.clone();
+    let (mut node, _folder) = start(config).await?;
+    if let Some(path) = ready_file {
+        let ready = serde_json::json!({
+            "node": node.id().0,
+            "client": node.addresses().client,
+            "raft": node.addresses().raft,
+            "metrics": node.metrics_address(),
+            "pid": std::process::id(),
+        });
+        // Written beside and renamed: whoever waits for it never sees half of it.
+        let beside = path.with_extension("new");
+        let written = std::fs::write(&beside, ready.to_string()).and_then(|()| std::fs::rename(&beside, &path));
+        written.map_err(|error| ServeError::Ready { path: path.display().to_string(), error })?;
+    }
+    let failure = tokio::select! {
+        () = told_to_stop() => None,
+        error = node.failed() => Some(error),
+    };
+    let Some(failure) = failure else {
+        tracing::info!("stopping");
+        node.stop().await;
+        return Ok(());
+    };
+    if let NodeError::Engine(EngineError::Corruption(why)) = &failure {
+        tracing::error!(why, "the data is damaged: it is condemned, and set aside at the next start");
+        if let Err(error) = DataFolder::condemn(&data, why) {
+            tracing::error!(%error, "the data could not be marked as condemned");
+        }
+    }
+    Err(failure.into())
+}
+
+/// Opens the data folder, sets damaged data aside, and starts the node. The folder is locked while it lives.
+pub(crate) async fn start(config: Config) -> Result<(Node, DataFolder), ServeError> {
+    let id = NodeId(config.node.id);
+    let name = config.cluster.name.clone();
+    let mut folder = DataFolder::open(&config.node.data, id, &name, draw)?;
+    let options = RocksOptions {
+        cache_bytes: config.storage.cache_bytes,
+        memtable_bytes: config.storage.memtable_bytes,
+        unsafe_no_sync: config.storage.unsafe_no_sync,
+    };
+    if options.unsafe_no_sync {
+        tracing::warn!("storage.unsafe_no_sync is set: acknowledged messages WILL be lost when power fails");
+    }
+    let damage = folder.take_condemned();
+    let opened = match damage {
+        Some(why) => Err(EngineError::Corruption(why)),
+        None => RocksEngine::open(&folder.engine(), &options),
+    };
+    let engine = match opened {
+        Err(EngineError::Corruption(why)) => {
+            let aside = folder.quarantine(id, &name, draw)?;
+            tracing::error!(
+                why,
+                quarantine = %aside.display(),
+                "the stored data is damaged; it was set aside, and this node joins again with an empty disk"
+            );
+            RocksEngine::open(&folder.engine(), &options)?
+        }
+        other => other?,
+    };
+    let engine = Arc::new(engine);
+    let (writer, writes) = Writer::new(engine.clone());
+    let parts = NodeParts {
+        disk: Disk::pooled(engine),
+        writer,
+        writes,
+        writer_thread: true,
+        dial: Arc::new(TcpDial),
+        listen: Arc::new(TcpListen),
+        clock: Arc::new(SystemClock),
+        incarnation: folder.incarnation(),
+        watched_folder: Some(folder.path().to_path_buf()),
+    };
+    let node = Node::start(config, parts).await?;
+    tracing::info!(
+        node = %node.id(),
+        client = node.addresses().client,
+        raft = node.addresses().raft,
+        incarnation = %folder.incarnation(),
+        "listening"
+    );
+    Ok((node, folder))
+}
+
+fn draw() -> u128 {
+    u128::from(next_random()) << 64 | u128::from(next_random())
+}
+
+/// SIGINT or SIGTERM.
+pub(crate) async fn told_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        Err(_) => drop(tokio::signal::ctrl_c().await),
+    }
+}

@@ -1,0 +1,18 @@
+//! The gRPC services of a node. Each is thin: it speaks the wire and calls the rooms.
+
+mod admin;
+mod answers;
+mod forward;
+mod metadata;
+mod open_producer;
+mod peer;
+mod publish;
+mod read;
+
+pub(crate) use admin::Admin;
+pub(crate) use forward::Forwarder;
+pub(crate) use metadata::Metadata;
+pub(crate) use open_producer::Producers;
+pub(crate) use peer::Peer;
+pub(crate) use publish::Publish;
+pub(crate) use read::Read;

@@ -1,0 +1,217 @@
+//! `PublishService`.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::Stream;
+use meridian_model::limits::PRODUCER_INFLIGHT_BATCHES_MAX;
+use meridian_model::{BatchBuilder, Codec, Message, NodeId, TopicName, UnixMs, hash};
+use meridian_proto::v1::publish_service_server::PublishService;
+use meridian_proto::v1::publish_stream_request::Request as Sent;
+use meridian_proto::v1::publish_stream_response::Response as Answer;
+use meridian_proto::v1::{
+    Durability, ErrorReason, Failure, OpenProducerRequest, OpenProducerResponse, PlainMessages, PublishAck,
+    PublishBatch, PublishBatchAck, PublishOpened, PublishRequest, PublishResponse, PublishStreamRequest,
+    PublishStreamResponse, publish_request,
+};
+use meridian_publish::{PublishError, Published, Publisher, Routes};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::answers::{of_publish, of_route, topic_name};
+use super::forward::{ForwardedStream, Forwarder, fail, forwarded, is_forwarded};
+use super::open_producer::Producers;
+use crate::routes::Routing;
+
+/// Answers that may wait for a slow client.
+const ANSWERS: usize = 1_024;
+
+/// Publishes, here or through the leader.
+#[derive(Clone)]
+pub(crate) struct Publish {
+    pub(crate) publisher: Arc<Publisher>,
+    pub(crate) producers: Arc<Producers>,
+    pub(crate) routing: Arc<Routing>,
+    pub(crate) forwarder: Arc<Forwarder>,
+    pub(crate) stream_credit_bytes: u64,
+}
+
+impl Publish {
+    /// Names the leader's address, so that the client can go there.
+    fn with_address(&self, failure: Failure) -> Failure {
+        let node = failure.metadata.get("node").and_then(|node| node.parse().ok()).map(NodeId);
+        match node.and_then(|node| self.routing.client_address(node)) {
+            Some(address) => failure.with("address", address),
+            None => failure,
+        }
+    }
+
+    fn pack(messages: PlainMessages, now: UnixMs) -> Result<Bytes, Failure> {
+        let mut builder = BatchBuilder::new(Codec::None).published_at(now);
+        for plain in messages.messages {
+            let message =
+                Message { key: plain.key, properties: plain.properties.into_iter().collect(), body: plain.body };
+            message.check().map_err(|error| Failure::new(ErrorReason::TooLarge, format!("messages: {error}")))?;
+            if !builder.fits(&message) {
+                return Err(Failure::new(ErrorReason::TooLarge, "messages: together they do not fit into one batch"));
+            }
+            builder.push(&message);
+        }
+        let batch = builder.build().map_err(|error| Failure::invalid("messages", error))?;
+        Ok(batch.into_bytes())
+    }
+
+    /// Where plain messages without a partition go: by the first key, or anywhere.
+    fn partition_for(&self, topic: &TopicName, request: &PublishRequest) -> Result<u32, Failure> {
+        if let Some(partition) = request.partition {
+            return Ok(partition);
+        }
+        let Some(publish_request::Payload::Messages(messages)) = &request.payload else {
+            return Err(Failure::invalid("partition", "a batch needs its partition"));
+        };
+        let partitions = self.routing.partitions(topic).map_err(|error| of_route(&error))?;
+        let key = messages.messages.first().and_then(|message| message.key.as_ref());
+        Ok(match key {
+            Some(key) => hash::partition_of(key, partitions),
+            None => (meridian_raft::runtime::next_random() % u64::from(partitions.max(1))) as u32,
+        })
+    }
+}
+
+fn ack(partition: u32, published: Published) -> PublishAck {
+    PublishAck {
+        partition,
+        log_id: published.log.0.to_vec().into(),
+        base_offset: published.base.0,
+        count: published.count,
+        duplicate: published.duplicate,
+        durability: Durability::Quorum as i32,
+    }
+}
+
+#[tonic::async_trait]
+impl PublishService for Publish {
+    type PublishStreamStream = Pin<Box<dyn Stream<Item = Result<PublishStreamResponse, Status>> + Send>>;
+
+    async fn open_producer(
+        &self,
+        request: Request<OpenProducerRequest>,
+    ) -> Result<Response<OpenProducerResponse>, Status> {
+        Ok(Response::new(self.producers.open(request.into_inner()).await?))
+    }
+
+    async fn publish(&self, request: Request<PublishRequest>) -> Result<Response<PublishResponse>, Status> {
+        let may_forward = !is_forwarded(&request) && !request.get_ref().accept_redirect;
+        let credential = credential(&request);
+        let mut request = request.into_inner();
+        let topic = topic_name(&request.topic)?;
+        let partition = self.partition_for(&topic, &request)?;
+        let batch = match request.payload.take() {
+            Some(publish_request::Payload::Batch(batch)) => batch,
+            Some(publish_request::Payload::Messages(messages)) => {
+                Self::pack(messages, self.forwarder.links.clocks().now())?
+            }
+            None => return Err(Failure::invalid("payload", "neither a batch nor messages").into()),
+        };
+        let opened_at = UnixMs(request.opened_at_ms);
+        let outcome = self.publisher.publish(credential.as_deref(), &topic, partition, batch.clone(), opened_at).await;
+        let published = match outcome {
+            Ok(outcome) => outcome.await,
+            Err(error) => Err(error),
+        };
+        match published {
+            Ok(published) => Ok(Response::new(PublishResponse { ack: Some(ack(partition, published)) })),
+            Err(PublishError::Elsewhere { node }) if may_forward => {
+                request.payload = Some(publish_request::Payload::Batch(batch));
+                request.partition = Some(partition);
+                self.forwarder.publish(node)?.publish(forwarded(request)).await
+            }
+            Err(error) => Err(self.with_address(of_publish(&error)).into()),
+        }
+    }
+
+    async fn publish_stream(
+        &self,
+        request: Request<Streaming<PublishStreamRequest>>,
+    ) -> Result<Response<Self::PublishStreamStream>, Status> {
+        let was_forwarded = is_forwarded(&request);
+        let credential = credential(&request);
+        let mut requests = request.into_inner();
+        let open = match requests.message().await?.and_then(|request| request.request) {
+            Some(Sent::Open(open)) => open,
+            _ => return Err(Failure::new(ErrorReason::Protocol, "a publish stream begins with `open`").into()),
+        };
+        let topic = topic_name(&open.topic)?;
+        self.routing.partitions(&topic).map_err(|error| of_route(&error))?;
+        let (answers, outgoing) = mpsc::channel(ANSWERS);
+        let opened = PublishOpened {
+            credit_bytes: self.stream_credit_bytes,
+            inflight_batches_max: PRODUCER_INFLIGHT_BATCHES_MAX as u32,
+        };
+        let opened = PublishStreamResponse { response: Some(Answer::Opened(opened)) };
+        answers.try_send(Ok(opened)).map_err(|_| Status::internal("the answer queue is closed"))?;
+        let forwarding = (!was_forwarded && !open.accept_redirect)
+            .then(|| ForwardedStream::new(Arc::clone(&self.forwarder), topic.resource(), answers.clone()));
+        let stream = PublishingStream { service: self.clone(), credential, topic, answers, forwarding };
+        tokio::spawn(stream.run(requests));
+        Ok(Response::new(Box::pin(ReceiverStream::new(outgoing))))
+    }
+}
+
+fn credential<T>(request: &Request<T>) -> Option<String> {
+    request.metadata().get("authorization").and_then(|value| value.to_str().ok()).map(str::to_string)
+}
+
+struct PublishingStream {
+    service: Publish,
+    credential: Option<String>,
+    topic: TopicName,
+    answers: mpsc::Sender<Result<PublishStreamResponse, Status>>,
+    forwarding: Option<ForwardedStream>,
+}
+
+impl PublishingStream {
+    async fn run(mut self, mut requests: Streaming<PublishStreamRequest>) {
+        while let Ok(Some(request)) = requests.message().await {
+            match request.request {
+                Some(Sent::Batch(batch)) => self.batch(batch).await,
+                _ => {
+                    let failure = Failure::new(ErrorReason::Protocol, "after `open` only batches may follow");
+                    let _ = self.answers.send(Err(failure.into())).await;
+                    return;
+                }
+            }
+            if self.answers.is_closed() {
+                return;
+            }
+        }
+    }
+
+    /// Appends one batch; its answer comes when it is stored, others do not wait for it.
+    async fn batch(&mut self, sent: PublishBatch) {
+        let (correlation, partition) = (sent.correlation, sent.partition);
+        let (credential, opened_at) = (self.credential.as_deref(), UnixMs(sent.opened_at_ms));
+        let publisher = &self.service.publisher;
+        let outcome = publisher.publish(credential, &self.topic, partition, sent.batch.clone(), opened_at).await;
+        let outcome = match (outcome, &mut self.forwarding) {
+            (Ok(outcome), _) => outcome,
+            (Err(PublishError::Elsewhere { node }), Some(forwarding)) => return forwarding.send(node, sent).await,
+            (Err(error), _) => {
+                let failure = self.service.with_address(of_publish(&error));
+                return fail(&self.answers, correlation, failure).await;
+            }
+        };
+        let (service, answers) = (self.service.clone(), self.answers.clone());
+        tokio::spawn(async move {
+            match outcome.await {
+                Ok(published) => {
+                    let ack = PublishBatchAck { correlation, ack: Some(ack(partition, published)) };
+                    let _ = answers.send(Ok(PublishStreamResponse { response: Some(Answer::Ack(ack)) })).await;
+                }
+                Err(error) => fail(&answers, correlation, service.with_address(of_publish(&error))).await,
+            }
+        });
+    }
+}
