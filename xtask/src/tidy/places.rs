@@ -88,10 +88,10 @@ mod tests {
 
     #[test]
     fn what_only_looks_like_one_is_not() {
-        let innocent =
-            ["net/work/x", "~/home/x", "$(pwd)/work/x", "/tmp/x /proc/self /dev/shm", "homework/root/x"];
-        for text in innocent {
-            assert_eq!(found("docs/a.md", &text.replace("$(pwd)", "${PWD}")), 0, "{text}");
+        for text in
+            ["net/work/x", "~/home/x", "${PWD}/work/x", "/tmp/x /proc/self /dev/shm", "homework/root/x"]
+        {
+            assert_eq!(found("docs/a.md", text), 0, "{text}");
         }
     }
 
