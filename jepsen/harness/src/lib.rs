@@ -5,9 +5,11 @@
 //! A run is believed only if every fault it planned is known to have taken effect, and it ends by healing
 //! everything, waiting until the replicas have converged, and reading all of them from end to end.
 
+pub mod arena;
 pub mod chance;
 pub mod cluster;
 pub mod disk;
+pub mod fault;
 pub mod net;
 pub mod probe;
 pub mod run;
@@ -15,3 +17,4 @@ pub mod shell;
 pub mod sweep;
 mod syscall;
 pub mod wait;
+pub mod workload;

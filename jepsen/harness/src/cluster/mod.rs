@@ -20,6 +20,7 @@ use crate::wait;
 
 pub use config::{CLIENT_PORT, Member, METRICS_PORT, NodeConfig, RAFT_PORT, Setup};
 pub use node::Node;
+pub use view::Whose;
 pub use process::{Exit, Process, binary, binary_age, tail};
 
 /// How long a node may take to listen.

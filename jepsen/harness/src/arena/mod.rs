@@ -1,0 +1,236 @@
+//! One test: a cluster, its clients, its faults, its history; and the evidence, if it fails.
+
+mod judged;
+
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use meridian_checker::Options;
+use meridian_history::{Header, History, MonotonicClock, Recorder};
+use meridian_sdk::Retention;
+use meridian_sdk::admin::NewTopic;
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard};
+
+use crate::chance::Chance;
+use crate::cluster::{Cluster, Setup, binary, binary_age};
+use crate::fault::Faults;
+use crate::probe::{self, Capability};
+use crate::run::Run;
+use crate::workload::{Rescan, Spec, Workload, rescan};
+
+pub use judged::Judged;
+
+/// How long clients may take to finish, and replicas to converge, after everything is healed.
+const HEALED_MAX: Duration = Duration::from_secs(90);
+/// How long a topic may take to get its leaders.
+const LEADERS_MAX: Duration = Duration::from_secs(30);
+
+/// One run at a time: two clusters on a small machine would measure each other.
+static EXCLUSIVE: AsyncMutex<()> = AsyncMutex::const_new(());
+
+/// What a test is about to do.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Its name; evidence is kept under it.
+    pub name: &'static str,
+    /// Where all its choices come from.
+    pub seed: u64,
+    /// What it needs of the machine.
+    pub needs: Vec<Capability>,
+    /// The cluster.
+    pub setup: Setup,
+    /// How long it should take at most. Printed, and not enforced: a slow machine is no broken promise.
+    pub budget: Duration,
+}
+
+/// A test under way. Dropped before [`Arena::finish`], it keeps everything as evidence and says where.
+#[derive(Debug)]
+pub struct Arena {
+    plan: Plan,
+    begun: Instant,
+    /// The cluster.
+    pub cluster: Arc<Cluster>,
+    /// The hand that puts faults in.
+    pub faults: Faults,
+    /// The history.
+    pub recorder: Recorder,
+    run: Arc<Run>,
+    recoveries: Mutex<Vec<Duration>>,
+    acked: u64,
+    finished: bool,
+    _alone: AsyncMutexGuard<'static, ()>,
+}
+
+impl Arena {
+    /// Probes the machine, makes and starts the cluster, begins the history.
+    ///
+    /// # Errors
+    /// If the machine lacks what the plan needs, or the cluster does not form.
+    pub async fn open(plan: Plan) -> Result<Self> {
+        let alone = EXCLUSIVE.lock().await;
+        let begun = Instant::now();
+        probe::require(&plan.needs)?;
+        let run = Arc::new(Run::begin(plan.name)?);
+        let header = Header::new(Some(plan.seed))
+            .with_option("name", plan.name)
+            .with_option("setup", format!("{:?}", plan.setup))
+            .with_option("binary", binary()?.display())
+            .with_option("binary_age_s", binary_age()?.as_secs());
+        let out = File::create(run.folder().join("history.jsonl"))?;
+        let recorder = Recorder::new(out, &header, MonotonicClock::start())?;
+        say(&format!("{}: seed {} in {}", plan.name, plan.seed, run.folder().display()));
+        let evidence = Evidence(Some(run.clone()));
+        let cluster = Cluster::start(run.clone(), plan.setup.clone()).await?;
+        evidence.not_needed();
+        let faults = Faults::new(cluster.clone(), recorder.clone());
+        Ok(Self {
+            plan,
+            begun,
+            cluster,
+            faults,
+            recorder,
+            run,
+            recoveries: Mutex::default(),
+            acked: 0,
+            finished: false,
+            _alone: alone,
+        })
+    }
+
+    /// The choices of this test, by label.
+    pub fn chance(&self, label: &str) -> Chance {
+        Chance::new(self.plan.seed).fork(label)
+    }
+
+    /// Creates a topic and waits until each partition has a leader.
+    ///
+    /// # Errors
+    /// If it cannot be created or a partition stays without a leader.
+    pub async fn topic(&self, name: &str, partitions: u32, retention: Retention) -> Result<()> {
+        let topic = NewTopic { retention, ..NewTopic::new(name, partitions) };
+        self.cluster.client(self.plan.seed)?.admin().create_topic(topic).await?;
+        for partition in 0..partitions {
+            self.cluster.await_leader(name, partition, LEADERS_MAX).await?;
+        }
+        Ok(())
+    }
+
+    /// Sets clients to work on a topic.
+    pub fn workload(&self, topic: &str, partitions: u32, spec: &Spec) -> Workload {
+        let chance = self.chance("workload");
+        Workload::start(self.cluster.clone(), self.recorder.clone(), topic, partitions, spec, &chance)
+    }
+
+    /// Waits until clients make progress again, and notes how long that took since `since`.
+    ///
+    /// # Errors
+    /// If they do not in time.
+    pub async fn recovered(&self, workload: &Workload, since: Instant) -> Result<Duration> {
+        workload.tally().await_acks(20, HEALED_MAX).await?;
+        let took = since.elapsed();
+        self.recoveries.lock().unwrap_or_else(PoisonError::into_inner).push(took);
+        Ok(took)
+    }
+
+    /// Heals everything, lets the clients finish, rescans every replica, and has the history judged.
+    ///
+    /// # Errors
+    /// If a node does not come back or a client does not finish; what the replicas hold is for the judge.
+    pub async fn conclude(&mut self, workload: Workload, options: &Options) -> Result<Judged> {
+        if self.plan.setup.placement == crate::net::Placement::Namespaces {
+            self.cluster.network().cut(&[])?;
+        }
+        let revived = self.cluster.revive().await?;
+        let (topic, partitions) = (workload.topic().to_owned(), workload.partitions());
+        let counts = workload.stop(HEALED_MAX).await?;
+        self.acked += counts.acked;
+        let scanned = rescan(&self.cluster, &self.recorder, &topic, partitions, HEALED_MAX).await?;
+        self.judge(options, counts, scanned, revived)
+    }
+
+    fn judge(&self, options: &Options, counts: crate::workload::Counts, rescan: Rescan, revived: u32) -> Result<Judged> {
+        self.recorder.finish()?;
+        let file = self.run.folder().join("history.jsonl");
+        let read = File::open(&file).with_context(|| format!("reading {}", file.display()))?;
+        let history = History::read(std::io::BufReader::new(read))?;
+        let report = meridian_checker::check(&history, options);
+        let judged = Judged { report, counts, rescan, faults: self.faults.counts(), revived };
+        std::fs::write(self.run.folder().join("report.json"), serde_json::to_vec_pretty(&judged.to_json())?)?;
+        std::fs::write(self.run.folder().join("report.txt"), judged.report.to_string())?;
+        Ok(judged)
+    }
+
+    /// Where history, report and logs lie.
+    pub fn folder(&self) -> PathBuf {
+        self.run.folder().to_owned()
+    }
+
+    /// Keeps the folder even though the test passes.
+    pub fn keep(&self) {
+        self.run.keep();
+    }
+
+    /// The test is over and passed: prints its figures, removes its traces.
+    pub fn finish(mut self) {
+        self.finished = true;
+        let faults: Vec<String> = self.faults.counts().iter().map(|(name, n)| format!("{name} {n}")).collect();
+        let recoveries = self.recoveries.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let worst = recoveries.iter().max().map_or("-".into(), |d| format!("{:.2} s", d.as_secs_f64()));
+        let mean = recoveries.iter().sum::<Duration>().as_secs_f64() / recoveries.len().max(1) as f64;
+        say(&format!(
+            "{}: passed; acked {}; faults [{}]; recoveries {} (mean {mean:.2} s, worst {worst}); took {:.1} s of {} s",
+            self.plan.name,
+            self.acked,
+            faults.join(", "),
+            recoveries.len(),
+            self.begun.elapsed().as_secs_f64(),
+            self.plan.budget.as_secs(),
+        ));
+    }
+
+    /// Fails unless the judge found nothing wrong and no application saw an error.
+    ///
+    /// # Errors
+    /// With the report.
+    pub fn expect_pass(&self, judged: &Judged) -> Result<()> {
+        ensure!(judged.report.is_pass(), "{}\n{:#?}", judged.report, judged.rescan.problems);
+        ensure!(judged.rescan.problems.is_empty(), "replicas: {:#?}", judged.rescan.problems);
+        ensure!(judged.counts.sdk_errors.is_empty(), "applications saw {:#?}", judged.counts.sdk_errors);
+        Ok(())
+    }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        if !self.finished {
+            drop(Evidence(Some(self.run.clone())));
+        }
+    }
+}
+
+/// Keeps a run's folder unless told that it is not needed.
+struct Evidence(Option<Arc<Run>>);
+
+impl Evidence {
+    fn not_needed(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Evidence {
+    fn drop(&mut self) {
+        if let Some(run) = &self.0 {
+            run.keep();
+            say(&format!("FAILED: seed, configuration, logs, data and history are in {}", run.folder().display()));
+        }
+    }
+}
+
+/// A line for people, past the capture of the test framework.
+pub fn say(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
