@@ -1,7 +1,7 @@
 //! One error model for every RPC: a published reason, details, a retry hint. In a stream it travels as
 //! [`Failure`], elsewhere as a gRPC status that carries `ErrorInfo`, `RetryInfo` and `BadRequest`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use tonic::{Code, Status};
@@ -22,7 +22,7 @@ impl Failure {
             _ => 0,
         };
         let retryable = retry_after_ms > 0 || reason == ErrorReason::NotLeader;
-        Failure { reason: reason as i32, message: message.into(), retryable, retry_after_ms, metadata: HashMap::new() }
+        Failure { reason: reason as i32, message: message.into(), retryable, retry_after_ms, metadata: BTreeMap::new() }
     }
 
     /// The same failure with a named detail.
@@ -46,7 +46,7 @@ impl Failure {
         if self.retry_after_ms > 0 {
             details.set_retry_info(Some(Duration::from_millis(self.retry_after_ms)));
         }
-        details.set_error_info(short_name(reason), DOMAIN, self.metadata);
+        details.set_error_info(short_name(reason), DOMAIN, self.metadata.into_iter().collect::<HashMap<_, _>>());
         Status::with_error_details(code_of(reason), self.message, details)
     }
 
@@ -65,7 +65,7 @@ impl Failure {
         };
         let reason = ErrorReason::from_str_name(&format!("ERROR_REASON_{}", info.reason));
         let mut failure = Failure::new(reason.unwrap_or(ErrorReason::Internal), status.message());
-        failure.metadata = info.metadata;
+        failure.metadata = info.metadata.into_iter().collect();
         if let Some(delay) = status.get_details_retry_info().and_then(|retry| retry.retry_delay) {
             failure.retry_after_ms = delay.as_millis() as u64;
         }

@@ -23,7 +23,9 @@ pub(crate) fn run(check: bool) -> Result<()> {
     fs::create_dir_all(&fresh)?;
     let descriptors = protox::compile(FILES, [&root]).context("compile the .proto files")?;
     fs::write(fresh.join("descriptors.bin"), descriptors.encode_to_vec())?;
-    tonic_prost_build::configure().bytes(".").out_dir(&fresh).compile_fds(descriptors).context("generate")?;
+    // Maps in key order: the same message is always the same bytes.
+    let configured = tonic_prost_build::configure().bytes(".").btree_map(".").out_dir(&fresh);
+    configured.compile_fds(descriptors).context("generate")?;
     let mut stale = Vec::new();
     for entry in fs::read_dir(&fresh)? {
         let from = entry?.path();

@@ -277,8 +277,8 @@ pub struct ProbeResponse {
     pub clock_ms: u64,
     /// While founding: the lives of the founders' data folders, by node. A founder that lost its folder
     /// meanwhile must wait for the cluster and join it.
-    #[prost(map = "uint64, bytes", tag = "6")]
-    pub founders: ::std::collections::HashMap<u64, ::prost::bytes::Bytes>,
+    #[prost(btree_map = "uint64, bytes", tag = "6")]
+    pub founders: ::prost::alloc::collections::BTreeMap<u64, ::prost::bytes::Bytes>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ProposeControlRequest {

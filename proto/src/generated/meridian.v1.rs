@@ -13,8 +13,8 @@ pub struct Failure {
     #[prost(uint64, tag = "4")]
     pub retry_after_ms: u64,
     /// Named details: `expected`, `current`, `node`, `address`, `field`.
-    #[prost(map = "string, string", tag = "5")]
-    pub metadata: ::std::collections::HashMap<
+    #[prost(btree_map = "string, string", tag = "5")]
+    pub metadata: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,
         ::prost::alloc::string::String,
     >,
@@ -502,8 +502,8 @@ pub struct OpenProducerResponse {
 pub struct PlainMessage {
     #[prost(bytes = "bytes", optional, tag = "1")]
     pub key: ::core::option::Option<::prost::bytes::Bytes>,
-    #[prost(map = "string, bytes", tag = "2")]
-    pub properties: ::std::collections::HashMap<
+    #[prost(btree_map = "string, bytes", tag = "2")]
+    pub properties: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,
         ::prost::bytes::Bytes,
     >,
@@ -1224,8 +1224,8 @@ pub struct StoredMessage {
     pub appended_at_ms: u64,
     #[prost(bytes = "bytes", optional, tag = "3")]
     pub key: ::core::option::Option<::prost::bytes::Bytes>,
-    #[prost(map = "string, bytes", tag = "4")]
-    pub properties: ::std::collections::HashMap<
+    #[prost(btree_map = "string, bytes", tag = "4")]
+    pub properties: ::prost::alloc::collections::BTreeMap<
         ::prost::alloc::string::String,
         ::prost::bytes::Bytes,
     >,

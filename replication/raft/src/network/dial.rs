@@ -14,8 +14,8 @@ pub trait Dial: Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TcpDial;
 
-/// An endpoint with the settings that node-to-node traffic needs.
-pub(crate) fn endpoint(address: &str) -> Result<Endpoint, tonic::transport::Error> {
+/// An endpoint with the settings that node-to-node traffic needs, for dials that only replace the socket.
+pub fn endpoint(address: &str) -> Result<Endpoint, tonic::transport::Error> {
     const WINDOW_BYTES: u32 = 16 * 1024 * 1024;
     Ok(Endpoint::from_shared(format!("http://{address}"))?
         .connect_timeout(Duration::from_secs(1))

@@ -13,7 +13,7 @@ mod snapshot_client;
 mod snapshot_service;
 
 pub use client::GroupNetwork;
-pub use dial::{Dial, TcpDial};
+pub use dial::{Dial, TcpDial, endpoint};
 pub use links::{AddressBook, Links};
 pub use service::ExchangeStream;
 pub use service::RaftService;
