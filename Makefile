@@ -11,7 +11,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 SCCACHE = $(shell command -v sccache || true)
 export RUSTC_WRAPPER ?= $(SCCACHE)
 
-DEMO ?= cargo run --release -p meridian-harness --bin meridian-demo
+DEMO ?= $(or $(CARGO_TARGET_DIR),target)/release/meridian-demo
 
 .PHONY: help setup build demo test lint fmt deny clean
 
@@ -21,8 +21,8 @@ help: ## Say what can be made.
 setup: ## Install what building and testing need and this machine lacks (apt, with sudo where needed).
 	@xtask/setup.sh
 
-build: setup ## Build everything that runs, optimised.
-	cargo build --release --workspace --bins
+build: setup ## Build `meridian` and the demo, optimised: target/release/meridian.
+	cargo build --release -p meridian-daemon -p meridian-demo
 
 demo: build ## Three nodes, 20,000 flights, leaders killed on the way; every flight is accounted for.
 	$(DEMO)

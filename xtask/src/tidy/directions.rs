@@ -58,6 +58,10 @@ const ALLOWED: &[Permission] = &[
             "meridian-checker",
         ],
     ),
+    (
+        "meridian-demo",
+        &["meridian-model", "meridian-sdk", "meridian-history", "meridian-checker", "meridian-harness"],
+    ),
     ("xtask", &[]),
 ];
 
