@@ -161,7 +161,10 @@ impl GroupView {
             applied.end = machine.end();
             applied.head = machine.head();
             applied.stamp = machine.last_stamp();
-            applied.log_bytes = machine.log_bytes();
+            applied.log_bytes = match added_bytes(effects) {
+                Some(added) => self.applied.borrow().log_bytes + added,
+                None => machine.log_bytes(),
+            };
         }
         self.applied.send_replace(applied);
     }
@@ -284,4 +287,17 @@ impl GroupView {
         }
         Ok(low.max(applied.start))
     }
+}
+
+/// Bytes of the batches that an entry stored. `None` where it did more than store: then they are counted anew,
+/// which takes time in the number of segments.
+fn added_bytes(effects: &[Effect]) -> Option<u64> {
+    if effects.is_empty() || effects.iter().any(|effect| matches!(effect, Effect::Trimmed { .. })) {
+        return None;
+    }
+    let rows = effects.iter().map(|effect| match effect {
+        Effect::Index { row, .. } => u64::from(row.bytes),
+        _ => 0,
+    });
+    Some(rows.sum())
 }

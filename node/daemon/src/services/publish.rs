@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::Stream;
-use meridian_model::limits::PRODUCER_INFLIGHT_BATCHES_MAX;
+use meridian_model::limits::{CLOCK_SKEW_MS_MAX, PRODUCER_INFLIGHT_BATCHES_MAX};
 use meridian_model::{BatchBuilder, Codec, Message, NodeId, TopicName, UnixMs, hash};
 use meridian_proto::v1::publish_service_server::PublishService;
 use meridian_proto::v1::publish_stream_request::Request as Sent;
@@ -46,6 +46,11 @@ impl Publish {
             Some(address) => failure.with("address", address),
             None => failure,
         }
+    }
+
+    /// A token from the future would keep its producer's row for ever: it counts as given now.
+    fn token(&self, opened_at_ms: u64) -> UnixMs {
+        UnixMs(opened_at_ms).min(self.forwarder.links.clocks().now().plus_ms(CLOCK_SKEW_MS_MAX))
     }
 
     fn pack(messages: PlainMessages, now: UnixMs) -> Result<Bytes, Failure> {
@@ -115,7 +120,7 @@ impl PublishService for Publish {
             }
             None => return Err(Failure::invalid("payload", "neither a batch nor messages").into()),
         };
-        let opened_at = UnixMs(request.opened_at_ms);
+        let opened_at = self.token(request.opened_at_ms);
         let outcome = self.publisher.publish(credential.as_deref(), &topic, partition, batch.clone(), opened_at).await;
         let published = match outcome {
             Ok(outcome) => outcome.await,
@@ -192,7 +197,7 @@ impl PublishingStream {
     /// Appends one batch; its answer comes when it is stored, others do not wait for it.
     async fn batch(&mut self, sent: PublishBatch) {
         let (correlation, partition) = (sent.correlation, sent.partition);
-        let (credential, opened_at) = (self.credential.as_deref(), UnixMs(sent.opened_at_ms));
+        let (credential, opened_at) = (self.credential.as_deref(), self.service.token(sent.opened_at_ms));
         let publisher = &self.service.publisher;
         let outcome = publisher.publish(credential, &self.topic, partition, sent.batch.clone(), opened_at).await;
         let outcome = match (outcome, &mut self.forwarding) {
