@@ -145,11 +145,17 @@ async fn a_dead_leader_is_survived() {
 
 #[tokio::test]
 async fn credit_is_respected_and_one_batch_always_fits() {
-    let cluster = FakeCluster::with_topic(1).await;
-    cluster.with(|state| state.credit_bytes = 10);
-    let producer = cluster.client().await.producer("t").batch_messages_max(3).build().await.expect("opened");
-    let receipts = publish(&producer, 60).await;
-    check(&cluster, 1, &receipts);
+    for credit_bytes in [10, 400, 2_000] {
+        let cluster = FakeCluster::with_topic(1).await;
+        cluster.with(|state| state.credit_bytes = credit_bytes);
+        cluster.script(0, [Fault::Pass, Fault::Silence, Fault::Silence, Fault::Silence]);
+        let config = cluster.config().with_attempt_timeout(Duration::from_millis(200));
+        let client = meridian_sdk::Client::connect(config).await.expect("up");
+        let producer = client.producer("t").batch_messages_max(3).build().await.expect("opened");
+        let receipts = publish(&producer, 60).await;
+        check(&cluster, 1, &receipts);
+        assert_eq!(cluster.with(|state| state.overdrawn), 0, "credit {credit_bytes}");
+    }
 }
 
 #[tokio::test]
@@ -183,7 +189,8 @@ async fn a_partition_that_hangs_does_not_disturb_its_neighbours() {
     let cluster = FakeCluster::with_topic(4).await;
     // Partitions 0 and 3 have the same leader.
     cluster.script(0, [Fault::SilenceAfterStore]);
-    let config = cluster.config().with_attempt_timeout(Duration::from_millis(300));
+    cluster.with(|state| state.credit_bytes = 2_000);
+    let config = cluster.config().with_attempt_timeout(Duration::from_millis(1_000));
     let client = meridian_sdk::Client::connect(config).await.expect("up");
     let producer = client.producer("t").build().await.expect("opened");
     let key_of = |partition| {
@@ -192,12 +199,15 @@ async fn a_partition_that_hangs_does_not_disturb_its_neighbours() {
     };
     let (hanging, lively) = (key_of(0).expect("a key"), key_of(3).expect("a key"));
     let mut slow = producer.send(Message::new("slow").with_key(hanging)).await.expect("taken in");
+    let mut delivered = 0;
     let receipt = loop {
         let delivery = producer.send(Message::new("quick").with_key(lively.clone())).await.expect("taken in");
         assert!(!delivery.await.expect("delivered").duplicate, "its stream was not broken");
+        delivered += 1;
         if let Some(receipt) = futures::FutureExt::now_or_never(&mut slow) {
             break receipt.expect("delivered in the end");
         }
     };
     assert!(receipt.duplicate, "stored by the copy that was never answered");
+    assert!(delivered > 50, "answers give their credit back: {delivered} beside the one that hangs");
 }

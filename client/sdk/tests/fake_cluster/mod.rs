@@ -49,6 +49,8 @@ pub struct State {
     pub batches_received: u64,
     pub lookups: u64,
     pub credit_bytes: u64,
+    /// Batches that came without credit for them.
+    pub overdrawn: u64,
     /// How many of the next read responses are the last of their stream.
     pub read_breaks: u32,
 }

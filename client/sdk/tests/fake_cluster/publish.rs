@@ -153,6 +153,7 @@ impl PublishService for Node {
             let credit_bytes = node.cluster.with(|state| state.credit_bytes);
             let opened = PublishOpened { credit_bytes, inflight_batches_max: 32 };
             let _ = out.send(Ok(PublishStreamResponse { response: Some(Answer::Opened(opened)) }));
+            let mut unanswered_bytes = 0;
             loop {
                 let next = tokio::select! {
                     next = inbound.message() => next,
@@ -164,7 +165,10 @@ impl PublishService for Node {
                 let Ok(Some(PublishStreamRequest { request: Some(Kind::Batch(sent)) })) = next else {
                     return;
                 };
-                let correlation = sent.correlation;
+                let (correlation, bytes) = (sent.correlation, sent.batch.len() as u64);
+                if unanswered_bytes > 0 && unanswered_bytes + bytes > credit_bytes {
+                    node.cluster.with(|state| state.overdrawn += 1);
+                }
                 let answer =
                     match node.publish_one(&open.topic, sent.partition, sent.batch, open.accept_redirect) {
                         Outcome::Answer(Ok(ack)) => {
@@ -173,7 +177,10 @@ impl PublishService for Node {
                         Outcome::Answer(Err(failure)) => {
                             Answer::Failure(PublishBatchFailure { correlation, failure: Some(failure) })
                         }
-                        Outcome::Silence => continue,
+                        Outcome::Silence => {
+                            unanswered_bytes += bytes;
+                            continue;
+                        }
                         Outcome::Break => {
                             let _ = out.send(Err(Status::unavailable("connection reset")));
                             return;
