@@ -52,11 +52,15 @@ pub(crate) async fn kill_leaders(
             tokio::time::sleep(Duration::from_millis(5)).await;
         };
         let without_leader_ms = killed.elapsed().as_millis() as u64;
-        progress.suspend(|| story.say(format!("  node {other} leads partition {partition} after {without_leader_ms} ms")));
+        progress.suspend(|| {
+            story.say(format!("  node {other} leads partition {partition} after {without_leader_ms} ms"))
+        });
         tokio::time::sleep(RESTART_AFTER).await;
         let restart = cluster.start_node(node).await?;
         let restart_ms = restart.as_millis() as u64;
-        progress.suspend(|| story.say(format!("  node {node} is back: it recovered its disk in {restart_ms} ms")));
+        progress.suspend(|| {
+            story.say(format!("  node {node} is back: it recovered its disk in {restart_ms} ms"))
+        });
         done.push(Kill { node, partition, without_leader_ms, restart_ms });
     }
     Ok(done)

@@ -87,7 +87,9 @@ async fn run(args: Args) -> Result<bool> {
     let publishing_s = began.elapsed().as_secs_f64();
     story.say(format!(
         "all {} flights are acknowledged; {} leaders were killed with -9, the producers saw {} errors",
-        published.acked, killed.len(), published.errors
+        published.acked,
+        killed.len(),
+        published.errors
     ));
     let replicas = readback::read_all(&cluster, &story, TOPIC, PARTITIONS).await?;
     let check = meridian_checker::check_delivery(&flights::records(&flights), &replicas.records);

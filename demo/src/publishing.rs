@@ -24,7 +24,9 @@ impl Progress {
     pub(crate) fn new(total: u64) -> Self {
         // Draws on a terminal only.
         let bar = ProgressBar::new(total);
-        if let Ok(style) = ProgressStyle::with_template("          {bar:40} {pos}/{len} acknowledged, {per_sec}") {
+        if let Ok(style) =
+            ProgressStyle::with_template("          {bar:40} {pos}/{len} acknowledged, {per_sec}")
+        {
             bar.set_style(style);
         }
         Self { acked: AtomicU64::new(0), total, bar }

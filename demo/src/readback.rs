@@ -41,7 +41,8 @@ pub(crate) async fn read_all(
     for node in cluster.ids() {
         let mut read = Vec::new();
         for partition in 0..partitions {
-            let reader = client.reader(topic).partition(partition).start(Start::Earliest).replica(NodeId(node));
+            let reader =
+                client.reader(topic).partition(partition).start(Start::Earliest).replica(NodeId(node));
             let mut reader = reader.open().await?;
             while let Some(item) = reader.next().await {
                 match item? {
@@ -57,7 +58,8 @@ pub(crate) async fn read_all(
 }
 
 fn record_of(record: &meridian_sdk::Record) -> Result<Record> {
-    let line = record.properties.iter().find(|(name, _)| name == "line").context("a record without its line")?;
+    let line =
+        record.properties.iter().find(|(name, _)| name == "line").context("a record without its line")?;
     let key = record.key.as_deref().unwrap_or_default();
     Ok(Record::new(String::from_utf8_lossy(&line.1), String::from_utf8_lossy(key)))
 }

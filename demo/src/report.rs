@@ -59,7 +59,8 @@ impl Report {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
         }
-        std::fs::write(path, serde_json::to_vec_pretty(self)?).with_context(|| format!("write {}", path.display()))
+        std::fs::write(path, serde_json::to_vec_pretty(self)?)
+            .with_context(|| format!("write {}", path.display()))
     }
 
     pub(crate) fn print(&self, path: &Path) {

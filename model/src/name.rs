@@ -27,7 +27,9 @@ pub enum NameError {
         bytes: usize,
     },
     /// A character outside `a-z A-Z 0-9 . _ -`, or a first character outside `a-z A-Z 0-9`.
-    #[error("{field}: {character:?} is not allowed there; use a-z A-Z 0-9 . _ - and begin with a letter or digit")]
+    #[error(
+        "{field}: {character:?} is not allowed there; use a-z A-Z 0-9 . _ - and begin with a letter or digit"
+    )]
     Character {
         /// Which name.
         field: &'static str,
@@ -35,7 +37,9 @@ pub enum NameError {
         character: char,
     },
     /// Not `topic`, `namespace/topic`, `tenant/namespace/topic` or the full resource name.
-    #[error("topic: {name:?} is neither TOPIC, NAMESPACE/TOPIC, TENANT/NAMESPACE/TOPIC nor tenants/T/namespaces/N/topics/X")]
+    #[error(
+        "topic: {name:?} is neither TOPIC, NAMESPACE/TOPIC, TENANT/NAMESPACE/TOPIC nor tenants/T/namespaces/N/topics/X"
+    )]
     Shape {
         /// What came.
         name: String,
@@ -88,7 +92,9 @@ impl TopicName {
             [topic] => Self::new(DEFAULT, DEFAULT, topic),
             [namespace, topic] => Self::new(DEFAULT, namespace, topic),
             [tenant, namespace, topic] => Self::new(tenant, namespace, topic),
-            ["tenants", tenant, "namespaces", namespace, "topics", topic] => Self::new(tenant, namespace, topic),
+            ["tenants", tenant, "namespaces", namespace, "topics", topic] => {
+                Self::new(tenant, namespace, topic)
+            }
             _ => Err(NameError::Shape { name: name.chars().take(256).collect() }),
         }
     }

@@ -16,7 +16,9 @@ pub enum Refusal {
         got: u64,
     },
     /// Part of the batch is stored already, part is not: the producer changed a batch it had sent.
-    #[error("the batch overlaps sequences stored before (next is {expected}); a batch must be resent unchanged")]
+    #[error(
+        "the batch overlaps sequences stored before (next is {expected}); a batch must be resent unchanged"
+    )]
     PartialOverlap {
         /// The next sequence that can be stored.
         expected: u64,

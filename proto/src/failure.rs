@@ -22,7 +22,13 @@ impl Failure {
             _ => 0,
         };
         let retryable = retry_after_ms > 0 || reason == ErrorReason::NotLeader;
-        Failure { reason: reason as i32, message: message.into(), retryable, retry_after_ms, metadata: BTreeMap::new() }
+        Failure {
+            reason: reason as i32,
+            message: message.into(),
+            retryable,
+            retry_after_ms,
+            metadata: BTreeMap::new(),
+        }
     }
 
     /// The same failure with a named detail.
@@ -46,7 +52,11 @@ impl Failure {
         if self.retry_after_ms > 0 {
             details.set_retry_info(Some(Duration::from_millis(self.retry_after_ms)));
         }
-        details.set_error_info(short_name(reason), DOMAIN, self.metadata.into_iter().collect::<HashMap<_, _>>());
+        details.set_error_info(
+            short_name(reason),
+            DOMAIN,
+            self.metadata.into_iter().collect::<HashMap<_, _>>(),
+        );
         Status::with_error_details(code_of(reason), self.message, details)
     }
 
@@ -56,7 +66,9 @@ impl Failure {
         let info = status.get_details_error_info().filter(|info| info.domain == DOMAIN);
         let Some(info) = info else {
             let reason = match status.code() {
-                Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded | Code::Unknown => ErrorReason::Unavailable,
+                Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded | Code::Unknown => {
+                    ErrorReason::Unavailable
+                }
                 Code::ResourceExhausted => ErrorReason::Throttled,
                 Code::OutOfRange | Code::InvalidArgument => ErrorReason::InvalidArgument,
                 _ => ErrorReason::Internal,
@@ -86,7 +98,9 @@ pub fn short_name(reason: ErrorReason) -> &'static str {
 
 fn code_of(reason: ErrorReason) -> Code {
     match reason {
-        ErrorReason::InvalidArgument | ErrorReason::CorruptBatch | ErrorReason::TooLarge => Code::InvalidArgument,
+        ErrorReason::InvalidArgument | ErrorReason::CorruptBatch | ErrorReason::TooLarge => {
+            Code::InvalidArgument
+        }
         ErrorReason::NotFound => Code::NotFound,
         ErrorReason::AlreadyExists => Code::AlreadyExists,
         ErrorReason::Conflict | ErrorReason::StaleEpoch => Code::Aborted,
@@ -94,7 +108,9 @@ fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::Throttled
         | ErrorReason::DiskFull
         | ErrorReason::TooManyProducers => Code::ResourceExhausted,
-        ErrorReason::NotLeader | ErrorReason::Unavailable | ErrorReason::ReplicaUnavailable => Code::Unavailable,
+        ErrorReason::NotLeader | ErrorReason::Unavailable | ErrorReason::ReplicaUnavailable => {
+            Code::Unavailable
+        }
         ErrorReason::Indeterminate => Code::Unknown,
         ErrorReason::NotEnoughNodes
         | ErrorReason::SequenceGap

@@ -48,7 +48,9 @@ impl Codec {
     pub(super) fn decompress(self, packed: &[u8], raw_len: usize) -> Result<Vec<u8>, BatchError> {
         let raw = match self {
             Codec::None => packed.to_vec(),
-            Codec::Lz4 => lz4_flex::block::decompress(packed, raw_len).map_err(|_| BatchError::Body("lz4"))?,
+            Codec::Lz4 => {
+                lz4_flex::block::decompress(packed, raw_len).map_err(|_| BatchError::Body("lz4"))?
+            }
             Codec::Zstd => zstd::bulk::decompress(packed, raw_len).map_err(|_| BatchError::Body("zstd"))?,
         };
         if raw.len() != raw_len {

@@ -180,7 +180,8 @@ fn decode_regions(bytes: &[u8]) -> Result<Vec<String>, BatchError> {
     let mut regions = Vec::with_capacity(count);
     for _ in 0..count {
         let (&length, tail) = rest.split_first().ok_or(BatchError::Body("region set"))?;
-        let (name, tail) = tail.split_at_checked(usize::from(length)).ok_or(BatchError::Body("region set"))?;
+        let (name, tail) =
+            tail.split_at_checked(usize::from(length)).ok_or(BatchError::Body("region set"))?;
         regions.push(String::from_utf8(name.to_vec()).map_err(|_| BatchError::Body("region name"))?);
         rest = tail;
     }

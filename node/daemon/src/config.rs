@@ -296,7 +296,8 @@ mod tests {
 
     #[test]
     fn unknown_keys_are_refused() {
-        let error = toml::from_str::<Config>(&GOOD.replace("id = 1\n", "id = 1\n colour = 2\n")).expect_err("refused");
+        let error = toml::from_str::<Config>(&GOOD.replace("id = 1\n", "id = 1\n colour = 2\n"))
+            .expect_err("refused");
         assert!(error.to_string().contains("colour"), "{error}");
     }
 

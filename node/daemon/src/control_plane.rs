@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use meridian_machine::Command;
 use meridian_machine::command::CommandError;
-use meridian_machine::control::{ControlChange, ControlCommand, ControlDone, ControlMachine, ControlRefusal, ControlReply};
+use meridian_machine::control::{
+    ControlChange, ControlCommand, ControlDone, ControlMachine, ControlRefusal, ControlReply,
+};
 use meridian_model::{GroupId, NodeId, UnixMs};
 use meridian_proto::internal as pb;
 use meridian_raft::network::Links;
@@ -95,7 +97,8 @@ impl ControlPlane {
                     Attempt::Reply(reply) => {
                         self.applied(reply.index, deadline).await;
                         let done = reply.result;
-                        let done = done.map_err(|refusal| ControlError::Refused { refusal, index: reply.index })?;
+                        let done =
+                            done.map_err(|refusal| ControlError::Refused { refusal, index: reply.index })?;
                         return Ok(Changed { index: reply.index, done });
                     }
                     Attempt::NotLeader(leader) => hint = hint.or(leader.filter(|leader| *leader != node)),
@@ -157,20 +160,28 @@ impl ControlPlane {
         let command = Command::Control(ControlCommand { stamp: group.stamp(), change });
         match group.propose(&command, ATTEMPT_MAX).await? {
             (_, Reply::Control(reply)) => Ok(reply),
-            (_, other) => Err(ProposeError::Indeterminate(format!("a control command was answered with {other}"))),
+            (_, other) => {
+                Err(ProposeError::Indeterminate(format!("a control command was answered with {other}")))
+            }
         }
     }
 
     /// Serves a peer's proposal.
-    pub async fn serve(&self, request: pb::ProposeControlRequest) -> Result<pb::ProposeControlResponse, tonic::Status> {
+    pub async fn serve(
+        &self,
+        request: pb::ProposeControlRequest,
+    ) -> Result<pb::ProposeControlResponse, tonic::Status> {
         let change = match Command::decode(request.command) {
             Ok(Command::Control(command)) => command.change,
-            Ok(Command::Partition(_)) => return Err(tonic::Status::invalid_argument("not a control command")),
+            Ok(Command::Partition(_)) => {
+                return Err(tonic::Status::invalid_argument("not a control command"));
+            }
             Err(error) => return Err(bad(error)),
         };
         match self.propose_here(change).await {
             Ok(reply) => {
-                let reply = postcard::to_stdvec(&reply).map_err(|error| tonic::Status::unknown(error.to_string()))?;
+                let reply =
+                    postcard::to_stdvec(&reply).map_err(|error| tonic::Status::unknown(error.to_string()))?;
                 Ok(pb::ProposeControlResponse { reply: reply.into(), ..Default::default() })
             }
             Err(ProposeError::NotLeader { leader }) => Ok(pb::ProposeControlResponse {
@@ -211,7 +222,9 @@ impl ControlPlane {
                 }
             }
             if Instant::now() >= deadline {
-                return Err(ControlError::Unavailable("no leader confirmed by a quorum answered in time".into()));
+                return Err(ControlError::Unavailable(
+                    "no leader confirmed by a quorum answered in time".into(),
+                ));
             }
             tokio::time::sleep(RETRY_AFTER).await;
         }

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 use meridian_daemon::config::{
-    ClusterConfig, Config, FounderConfig, LimitsConfig, ListenConfig, LogConfig, NodeConfig, RaftConfig, StorageConfig,
+    ClusterConfig, Config, FounderConfig, LimitsConfig, ListenConfig, LogConfig, NodeConfig, RaftConfig,
+    StorageConfig,
 };
 use meridian_daemon::telemetry::logs;
 

@@ -88,7 +88,12 @@ pub struct DataFolder {
 
 impl DataFolder {
     /// Opens the folder of `node`, or makes it, with an incarnation drawn by `draw`.
-    pub fn open(path: &Path, node: NodeId, cluster: &str, draw: impl FnOnce() -> u128) -> Result<Self, FolderError> {
+    pub fn open(
+        path: &Path,
+        node: NodeId,
+        cluster: &str,
+        draw: impl FnOnce() -> u128,
+    ) -> Result<Self, FolderError> {
         let io = |error| FolderError::Io { path: path.to_path_buf(), error };
         fs::create_dir_all(path).map_err(io)?;
         let lock = lock(path)?;
@@ -124,7 +129,12 @@ impl DataFolder {
     }
 
     /// Sets damaged data aside, never deletes it, and begins another life with an empty engine.
-    pub fn quarantine(&mut self, node: NodeId, cluster: &str, draw: impl FnOnce() -> u128) -> Result<PathBuf, FolderError> {
+    pub fn quarantine(
+        &mut self,
+        node: NodeId,
+        cluster: &str,
+        draw: impl FnOnce() -> u128,
+    ) -> Result<PathBuf, FolderError> {
         let io = |error| FolderError::Io { path: self.path.clone(), error };
         let aside = (1..).map(|n| self.path.join(format!("quarantine-{n}"))).find(|path| !path.exists());
         let aside = aside.ok_or_else(|| io(io::Error::other("no free name for the quarantine")))?;
@@ -167,9 +177,15 @@ fn lock(path: &Path) -> Result<File, FolderError> {
     }
 }
 
-fn found(path: &Path, node: NodeId, cluster: &str, incarnation: Incarnation) -> Result<Incarnation, FolderError> {
+fn found(
+    path: &Path,
+    node: NodeId,
+    cluster: &str,
+    incarnation: Incarnation,
+) -> Result<Incarnation, FolderError> {
     let io = |error| FolderError::Io { path: path.to_path_buf(), error };
-    let identity = Identity { format: FORMAT, node, cluster: cluster.into(), incarnation: incarnation.to_string() };
+    let identity =
+        Identity { format: FORMAT, node, cluster: cluster.into(), incarnation: incarnation.to_string() };
     let text = serde_json::to_vec_pretty(&identity).map_err(|error| io(error.into()))?;
     let temporary = path.join("meridian.json.new");
     fs::write(&temporary, text).map_err(io)?;
@@ -183,8 +199,10 @@ fn check(file: &Path, bytes: &[u8], node: NodeId, cluster: &str) -> Result<Incar
     let path = file.to_path_buf();
     let damaged = |why: String| FolderError::Damaged { path: path.clone(), why };
     // The format is looked at before the rest: a newer one may have other fields.
-    let value: serde_json::Value = serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
-    let format = value.get("format").and_then(serde_json::Value::as_u64).ok_or_else(|| damaged("no format".into()))?;
+    let value: serde_json::Value =
+        serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
+    let format =
+        value.get("format").and_then(serde_json::Value::as_u64).ok_or_else(|| damaged("no format".into()))?;
     if format > u64::from(FORMAT) {
         return Err(FolderError::NewerFormat { path, format: format as u32 });
     }
@@ -195,7 +213,8 @@ fn check(file: &Path, bytes: &[u8], node: NodeId, cluster: &str) -> Result<Incar
     if identity.cluster != cluster {
         return Err(FolderError::OtherCluster { path, owner: identity.cluster, asked: cluster.into() });
     }
-    let number = u128::from_str_radix(&identity.incarnation, 16).map_err(|error| damaged(error.to_string()))?;
+    let number =
+        u128::from_str_radix(&identity.incarnation, 16).map_err(|error| damaged(error.to_string()))?;
     Ok(Incarnation::from_u128(number))
 }
 

@@ -111,7 +111,8 @@ impl Formation {
     async fn probe_all(&self) -> Seen {
         let mut founders = BTreeMap::from([(self.own, self.incarnation)]);
         let mut missing = Vec::new();
-        let others = self.config.cluster.nodes.iter().map(|node| NodeId(node.id)).filter(|node| *node != self.own);
+        let others =
+            self.config.cluster.nodes.iter().map(|node| NodeId(node.id)).filter(|node| *node != self.own);
         let answers = others.map(|node| async move { (node, self.probe(node).await) });
         for (node, answer) in futures::future::join_all(answers).await {
             let answer = match answer {
@@ -135,7 +136,9 @@ impl Formation {
         }
         match missing.is_empty() && self.is_founder() {
             true => Seen::AllNew(founders),
-            false if missing.is_empty() => Seen::Wait("this node is no founder, and there is no cluster yet".into()),
+            false if missing.is_empty() => {
+                Seen::Wait("this node is no founder, and there is no cluster yet".into())
+            }
             false => Seen::Wait(missing.join("; ")),
         }
     }
@@ -173,7 +176,8 @@ impl Formation {
             group.initialize(voters).await?;
         }
         let cluster = ClusterId::from_u128(
-            u128::from(meridian_raft::runtime::next_random()) << 64 | u128::from(meridian_raft::runtime::next_random()),
+            u128::from(meridian_raft::runtime::next_random()) << 64
+                | u128::from(meridian_raft::runtime::next_random()),
         );
         let records = self.config.cluster.nodes.iter().filter_map(|node| {
             let incarnation = *founders.get(&NodeId(node.id))?;
@@ -185,7 +189,8 @@ impl Formation {
                 control_replica: ReplicaId(node.id),
             })
         });
-        let form = ControlChange::Form { cluster, name: self.config.cluster.name.clone(), nodes: records.collect() };
+        let form =
+            ControlChange::Form { cluster, name: self.config.cluster.name.clone(), nodes: records.collect() };
         // Whoever was elected forms the cluster; the others see it formed.
         loop {
             if self.control.look(|machine| machine.cluster_id().is_some()) == Some(true) {
@@ -222,7 +227,9 @@ impl Formation {
                         return control_replica;
                     }
                 }
-                Err(error @ ControlError::Refused { .. }) => tracing::error!(%error, "the cluster refuses this node"),
+                Err(error @ ControlError::Refused { .. }) => {
+                    tracing::error!(%error, "the cluster refuses this node")
+                }
                 Err(error) => tracing::info!(%error, "cannot register yet"),
             }
             tokio::time::sleep(RETRY_AFTER).await;

@@ -7,6 +7,7 @@ mod formation;
 mod keeper;
 pub mod listen;
 pub mod node;
+mod rooms;
 mod routes;
 mod services;
 pub mod telemetry;

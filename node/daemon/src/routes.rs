@@ -51,7 +51,9 @@ impl Routing {
 
     /// The address of a node's client listener.
     pub(crate) fn client_address(&self, node: NodeId) -> Option<String> {
-        self.control.look(|machine| machine.node(node).map(|record| record.addresses.client.clone())).flatten()
+        self.control
+            .look(|machine| machine.node(node).map(|record| record.addresses.client.clone()))
+            .flatten()
     }
 }
 
@@ -64,7 +66,8 @@ impl Routes for Routing {
     }
 
     fn partitions(&self, topic: &TopicName) -> Result<u32, RouteError> {
-        let found = self.control.look(|machine| machine.topic(topic).map(|topic| topic.partitions.len() as u32));
+        let found =
+            self.control.look(|machine| machine.topic(topic).map(|topic| topic.partitions.len() as u32));
         found.ok_or(RouteError::NotReady)?.ok_or_else(|| RouteError::NoTopic(topic.clone()))
     }
 }

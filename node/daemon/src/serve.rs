@@ -75,7 +75,8 @@ async fn serve(config: Config) -> Result<(), ServeError> {
         });
         // Written beside and renamed: whoever waits for it never sees half of it.
         let beside = path.with_extension("new");
-        let written = std::fs::write(&beside, ready.to_string()).and_then(|()| std::fs::rename(&beside, &path));
+        let written =
+            std::fs::write(&beside, ready.to_string()).and_then(|()| std::fs::rename(&beside, &path));
         written.map_err(|error| ServeError::Ready { path: path.display().to_string(), error })?;
     }
     let failure = tokio::select! {

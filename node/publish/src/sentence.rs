@@ -104,7 +104,12 @@ impl Publisher {
         }
     }
 
-    async fn append(&self, route: Route, admitted: Admitted, opened_at: UnixMs) -> Result<Outcome, PublishError> {
+    async fn append(
+        &self,
+        route: Route,
+        admitted: Admitted,
+        opened_at: UnixMs,
+    ) -> Result<Outcome, PublishError> {
         let count = admitted.batch().header().count;
         let (batch, share) = admitted.into_parts();
         let ticket = self.log.append(route.group, batch, opened_at).await?;

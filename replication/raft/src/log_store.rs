@@ -151,13 +151,18 @@ impl LogStore {
     async fn read_disk(&self, from: u64, to: u64, bytes: usize) -> Result<Vec<Entry>, io::Error> {
         let range = keys::log::range(self.0.group, from, to);
         let bytes = bytes.min(READ_BYTES);
-        let rows = self.0.disk.read(move |engine| engine.scan(Family::Log, &range, usize::MAX, bytes)).await?;
-        let entries: Result<Vec<Entry>, io::Error> = rows.into_iter().map(|(_, value)| decode_entry(value)).collect();
+        let rows =
+            self.0.disk.read(move |engine| engine.scan(Family::Log, &range, usize::MAX, bytes)).await?;
+        let entries: Result<Vec<Entry>, io::Error> =
+            rows.into_iter().map(|(_, value)| decode_entry(value)).collect();
         let entries = entries.inspect_err(|error| self.0.disk.report_damage(&error.to_string()))?;
         let dense = entries.iter().zip(from..).all(|(entry, index)| entry.log_id.index == index);
         match dense {
             true => Ok(entries),
-            false => Err(io::Error::new(io::ErrorKind::InvalidData, format!("{}: the log has a hole", self.0.group))),
+            false => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("{}: the log has a hole", self.0.group),
+            )),
         }
     }
 
@@ -265,16 +270,19 @@ impl RaftLogReader<TypeConfig> for LogStore {
     {
         let (from, to) = bounds(&range);
         let log = self.clone();
-        Box::pin(futures::stream::unfold((log, from, VecDeque::new()), move |(log, next, mut ready)| async move {
-            if ready.is_empty() && next < to {
-                match log.read(next, to, READ_BYTES).await {
-                    Ok(entries) => ready.extend(entries.into_iter().map(Ok)),
-                    Err(error) => return Some((Err(error), (log, to, ready))),
+        Box::pin(futures::stream::unfold(
+            (log, from, VecDeque::new()),
+            move |(log, next, mut ready)| async move {
+                if ready.is_empty() && next < to {
+                    match log.read(next, to, READ_BYTES).await {
+                        Ok(entries) => ready.extend(entries.into_iter().map(Ok)),
+                        Err(error) => return Some((Err(error), (log, to, ready))),
+                    }
                 }
-            }
-            let entry: Result<Entry, io::Error> = ready.pop_front()?;
-            Some((entry, (log, next + 1, ready)))
-        }))
+                let entry: Result<Entry, io::Error> = ready.pop_front()?;
+                Some((entry, (log, next + 1, ready)))
+            },
+        ))
     }
 }
 

@@ -117,7 +117,19 @@ impl MachineStore {
         let view = Arc::new(GroupView::new(group, disk.clone(), log, machine, tables_at.is_some()));
         view.publish(applied.map(|id| id.index), &[], tables_at.is_some());
         let trimmed = watch::Sender::new(0);
-        Ok(Self { group, history, writer, disk, view, applied, membership, tables_at, boundaries, trimmed, snapshot_untrimmed: false })
+        Ok(Self {
+            group,
+            history,
+            writer,
+            disk,
+            view,
+            applied,
+            membership,
+            tables_at,
+            boundaries,
+            trimmed,
+            snapshot_untrimmed: false,
+        })
     }
 
     /// Also answers with a snapshot where nothing was trimmed: openraft's suite wants one. A replica that
@@ -326,7 +338,11 @@ impl RaftStateMachine<TypeConfig> for MachineStore {
         self.builder()
     }
 
-    async fn install_snapshot(&mut self, snapshot_meta: &SnapshotMeta, data: SnapshotData) -> Result<(), io::Error> {
+    async fn install_snapshot(
+        &mut self,
+        snapshot_meta: &SnapshotMeta,
+        data: SnapshotData,
+    ) -> Result<(), io::Error> {
         let tables_at = match data {
             SnapshotData::Received(received) => received.tables_at,
             SnapshotData::Outgoing(outgoing) => {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::FutureExt;
-use meridian_commitlog::{Append, AppendError, Appended, LogBounds, ReadCommitted, ReadError, StoredBatch, Ticket};
+use meridian_commitlog::{
+    Append, AppendError, Appended, LogBounds, ReadCommitted, ReadError, StoredBatch, Ticket,
+};
 use meridian_model::refusal::AppendOutcome;
 use meridian_model::{Batch, GroupId, Offset, UnixMs};
 
@@ -26,7 +28,9 @@ impl From<ProposeError> for AppendError {
 impl From<view::ReadError> for ReadError {
     fn from(error: view::ReadError) -> Self {
         match error {
-            view::ReadError::OutOfRange { offset, start, end } => ReadError::OutOfRange { offset, start, end },
+            view::ReadError::OutOfRange { offset, start, end } => {
+                ReadError::OutOfRange { offset, start, end }
+            }
             view::ReadError::CatchingUp => ReadError::Unavailable("it is catching up".into()),
             view::ReadError::Disk(error) => ReadError::Disk(error.to_string()),
         }

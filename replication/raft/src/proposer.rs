@@ -144,7 +144,8 @@ impl Rounds {
         }
         let stamp = self.clocks.stamp(self.view.applied().stamp.max(self.last_stamp), &voters);
         self.last_stamp = stamp;
-        let items = batch.iter().map(|waiting| AppendItem::new(waiting.batch.clone(), waiting.opened_at)).collect();
+        let items =
+            batch.iter().map(|waiting| AppendItem::new(waiting.batch.clone(), waiting.opened_at)).collect();
         let command = Command::Partition(PartitionCommand::Append { stamp, items });
         let (responder, written) = openraft::impls::OneshotResponder::new_pair();
         let sent = self.raft.write(CommandBytes(command.encode())).responder(responder).await;

@@ -208,7 +208,12 @@ impl Installing {
     }
 
     /// Moves the rows from staging into place. Repeatable: a crash at any point is followed by another run.
-    pub(crate) async fn run(&self, group: GroupId, writer: &WriterHandle, disk: &Disk) -> Result<(), io::Error> {
+    pub(crate) async fn run(
+        &self,
+        group: GroupId,
+        writer: &WriterHandle,
+        disk: &Disk,
+    ) -> Result<(), io::Error> {
         let mut set = WriteSet::default();
         set.put(Family::Meta, meta::encode(group, meta::Fact::Installing), self.encode());
         writer.write(set, Durability::Synced).await?;
@@ -219,7 +224,8 @@ impl Installing {
         let mut range = Range::prefix(&group.0.to_be_bytes());
         loop {
             let part = range.clone();
-            let rows = disk.read(move |engine| engine.scan(Family::Staging, &part, CHUNK_ROWS, CHUNK_BYTES)).await?;
+            let rows =
+                disk.read(move |engine| engine.scan(Family::Staging, &part, CHUNK_ROWS, CHUNK_BYTES)).await?;
             let Some((last, _)) = rows.last() else { break };
             range.from = [&last[..], &[0]].concat();
             let mut set = WriteSet::default();

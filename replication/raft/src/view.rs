@@ -101,7 +101,13 @@ pub struct GroupView {
 }
 
 impl GroupView {
-    pub(crate) fn new(group: GroupId, disk: Disk, log: LogStore, machine: Machine, catching_up: bool) -> Self {
+    pub(crate) fn new(
+        group: GroupId,
+        disk: Disk,
+        log: LogStore,
+        machine: Machine,
+        catching_up: bool,
+    ) -> Self {
         let applied = watch::Sender::new(Applied { catching_up, ..Applied::default() });
         let view = Self { group, disk, log, machine: RwLock::new(machine), rows: RwLock::default(), applied };
         view.reset_rows();
@@ -175,7 +181,9 @@ impl GroupView {
         rows.flushed_end = rows.flushed_end.max(end);
         while rows.rows.len() > RECENT_ROWS {
             match rows.rows.first_key_value() {
-                Some((base, row)) if base.plus(u64::from(row.count)) <= rows.flushed_end => drop(rows.rows.pop_first()),
+                Some((base, row)) if base.plus(u64::from(row.count)) <= rows.flushed_end => {
+                    let _ = rows.rows.pop_first();
+                }
                 _ => break,
             }
         }

@@ -8,7 +8,9 @@ use meridian_proto::internal as pb;
 use meridian_storage::keys::entry::{EntryKind, StoredEntry};
 use serde::{Deserialize, Serialize};
 
-use crate::types::{CommandBytes, Entry, LogId, Membership, Payload, ReplicaNode, StoredMembership, Vote, log_id, term_of};
+use crate::types::{
+    CommandBytes, Entry, LogId, Membership, Payload, ReplicaNode, StoredMembership, Vote, log_id, term_of,
+};
 
 /// Bytes from disk or wire are not what they should be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,8 +32,11 @@ struct StoredVote {
 
 /// A vote as stored.
 pub fn encode_vote(vote: &Vote) -> Vec<u8> {
-    let stored =
-        StoredVote { term: vote.leader_id().term, replica: vote.leader_id().voted_for, committed: vote.is_committed() };
+    let stored = StoredVote {
+        term: vote.leader_id().term,
+        replica: vote.leader_id().voted_for,
+        committed: vote.is_committed(),
+    };
     postcard::to_stdvec(&stored).unwrap_or_default()
 }
 
@@ -128,7 +133,11 @@ pub fn log_id_of(at: At) -> LogId {
 
 /// A vote for the wire.
 pub fn vote_to_wire(vote: &Vote) -> pb::Vote {
-    pb::Vote { term: vote.leader_id().term, replica: vote.leader_id().voted_for, committed: vote.is_committed() }
+    pb::Vote {
+        term: vote.leader_id().term,
+        replica: vote.leader_id().voted_for,
+        committed: vote.is_committed(),
+    }
 }
 
 /// A vote from the wire.

@@ -17,7 +17,8 @@ async fn stores(disk: Disk) -> (LogStore, MachineStore) {
     let (writer, handle) = Writer::new(Arc::clone(disk.engine()));
     tokio::spawn(writer.run());
     let log = LogStore::open(GROUP, handle.clone(), disk.clone(), TailBudget::new(0)).expect("opens");
-    let machine = MachineStore::open(GROUP, LogId::from_u128(1), handle, disk, log.clone()).await.expect("opens");
+    let machine =
+        MachineStore::open(GROUP, LogId::from_u128(1), handle, disk, log.clone()).await.expect("opens");
     (log, machine.with_untrimmed_snapshots())
 }
 

@@ -190,7 +190,13 @@ pub trait Engine: Send + Sync + 'static {
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, EngineError>;
 
     /// Rows in key order, at most `rows` of them, and no further once `bytes` are collected (at least one row).
-    fn scan(&self, family: Family, range: &Range, rows: usize, bytes: usize) -> Result<Vec<KeyValue>, EngineError>;
+    fn scan(
+        &self,
+        family: Family,
+        range: &Range,
+        rows: usize,
+        bytes: usize,
+    ) -> Result<Vec<KeyValue>, EngineError>;
 
     /// The last row of the range.
     fn last(&self, family: Family, range: &Range) -> Result<Option<KeyValue>, EngineError>;
@@ -208,7 +214,13 @@ pub trait Engine: Send + Sync + 'static {
 /// A frozen view of an engine.
 pub trait EngineSnapshot: Send + Sync {
     /// As [`Engine::scan`].
-    fn scan(&self, family: Family, range: &Range, rows: usize, bytes: usize) -> Result<Vec<KeyValue>, EngineError>;
+    fn scan(
+        &self,
+        family: Family,
+        range: &Range,
+        rows: usize,
+        bytes: usize,
+    ) -> Result<Vec<KeyValue>, EngineError>;
 
     /// As [`Engine::get`].
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, EngineError>;

@@ -126,7 +126,13 @@ impl Engine for MemoryEngine {
         Ok(self.rows().get(&(family, key.to_vec())).cloned())
     }
 
-    fn scan(&self, family: Family, range: &Range, rows: usize, bytes: usize) -> Result<Vec<KeyValue>, EngineError> {
+    fn scan(
+        &self,
+        family: Family,
+        range: &Range,
+        rows: usize,
+        bytes: usize,
+    ) -> Result<Vec<KeyValue>, EngineError> {
         Ok(scan(&self.rows(), family, range, rows, bytes))
     }
 
@@ -152,7 +158,13 @@ impl Engine for MemoryEngine {
 struct MemorySnapshot(Arc<Rows>);
 
 impl EngineSnapshot for MemorySnapshot {
-    fn scan(&self, family: Family, range: &Range, rows: usize, bytes: usize) -> Result<Vec<KeyValue>, EngineError> {
+    fn scan(
+        &self,
+        family: Family,
+        range: &Range,
+        rows: usize,
+        bytes: usize,
+    ) -> Result<Vec<KeyValue>, EngineError> {
         Ok(scan(&self.0, family, range, rows, bytes))
     }
 

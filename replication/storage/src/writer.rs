@@ -37,6 +37,7 @@ struct Job {
 pub struct WriterHandle {
     jobs: mpsc::UnboundedSender<Job>,
     backlog_bytes: Arc<AtomicU64>,
+    writes: Arc<AtomicU64>,
     failed: watch::Receiver<Option<EngineError>>,
 }
 
@@ -69,6 +70,19 @@ impl WriterHandle {
         self.backlog_bytes.load(Ordering::Relaxed)
     }
 
+    /// Waits until writes have stood still for `stall_max` although some are queued: the disk hangs.
+    /// Cancel safe.
+    pub async fn stalled(&self, stall_max: Duration) {
+        const LOOKS: u32 = 10;
+        let (mut still, mut seen) = (0, 0);
+        while still < LOOKS {
+            tokio::time::sleep(stall_max / LOOKS).await;
+            let writes = self.writes.load(Ordering::Relaxed);
+            still = if self.backlog_bytes() > 0 && writes == seen { still + 1 } else { 0 };
+            seen = writes;
+        }
+    }
+
     /// The error that ended the writer, once there is one. The node must stop then.
     pub async fn failed(&self) -> EngineError {
         let mut failed = self.failed.clone();
@@ -95,6 +109,7 @@ pub struct Writer {
     engine: Arc<dyn Engine>,
     jobs: mpsc::UnboundedReceiver<Job>,
     backlog_bytes: Arc<AtomicU64>,
+    writes: Arc<AtomicU64>,
     failed: watch::Sender<Option<EngineError>>,
     latency: Option<Duration>,
 }
@@ -105,8 +120,14 @@ impl Writer {
         let (tx, rx) = mpsc::unbounded_channel();
         let (failed_tx, failed_rx) = watch::channel(None);
         let backlog_bytes = Arc::new(AtomicU64::new(0));
-        let handle = WriterHandle { jobs: tx, backlog_bytes: Arc::clone(&backlog_bytes), failed: failed_rx };
-        (Writer { engine, jobs: rx, backlog_bytes, failed: failed_tx, latency: None }, handle)
+        let writes = Arc::new(AtomicU64::new(0));
+        let handle = WriterHandle {
+            jobs: tx,
+            backlog_bytes: Arc::clone(&backlog_bytes),
+            writes: Arc::clone(&writes),
+            failed: failed_rx,
+        };
+        (Writer { engine, jobs: rx, backlog_bytes, writes, failed: failed_tx, latency: None }, handle)
     }
 
     /// Lets every write take this long on the runtime's clock: for simulated disks.
@@ -128,6 +149,7 @@ impl Writer {
             }
             let result = self.engine.write(&sets, sync);
             drop(sets);
+            self.writes.fetch_add(1, Ordering::Relaxed);
             self.backlog_bytes.fetch_sub(bytes, Ordering::Relaxed);
             for done in done.into_iter().flatten() {
                 done(result.clone());

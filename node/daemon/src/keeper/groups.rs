@@ -40,7 +40,8 @@ impl Keeper {
     /// to be as new as this node's own registration.
     fn placed(&self) -> Option<Vec<(Placement, ReplicaId)>> {
         self.control.look(|machine| {
-            let registered = machine.node(self.own).is_some_and(|record| record.incarnation == self.incarnation);
+            let registered =
+                machine.node(self.own).is_some_and(|record| record.incarnation == self.incarnation);
             let here = |placement: &Placement| {
                 let mine = |replica: &&meridian_model::topology::Replica| {
                     replica.node == self.own && replica.incarnation == self.incarnation
@@ -83,7 +84,8 @@ impl Keeper {
 
     /// Founds a new group. The node that should lead does it at once; the others only if it does not.
     fn found(&self, placement: &Placement, group: std::sync::Arc<Group>) {
-        let founders = placement.replicas.iter().filter(|replica| placement.founders.contains(&replica.replica));
+        let founders =
+            placement.replicas.iter().filter(|replica| placement.founders.contains(&replica.replica));
         let voters: BTreeMap<_, _> = founders.map(|replica| (replica.replica, replica.node)).collect();
         if voters.len() != placement.founders.len() {
             // A founder was replaced meanwhile; the rest hold the group or nobody does.

@@ -43,7 +43,8 @@ impl Keeper {
         let wanted = self.control.look(|machine| {
             let mut wanted = BTreeMap::new();
             for placement in machine.topics().flat_map(|topic| topic.partitions.iter()) {
-                let voters = placement.replicas.iter().map(|replica| (replica.replica, replica.node)).collect();
+                let voters =
+                    placement.replicas.iter().map(|replica| (replica.replica, replica.node)).collect();
                 wanted.insert(placement.group, Wanted { voters, learners: BTreeMap::new() });
             }
             let nodes: Vec<_> = machine.nodes().map(|record| (record.control_replica, record.node)).collect();
@@ -68,7 +69,10 @@ impl Keeper {
         });
         for (name, version) in deleting.unwrap_or_default() {
             tokio::time::sleep(Duration::from_millis(500)).await;
-            let change = meridian_machine::control::ControlChange::FinishDelete { name, expected_version: Some(version) };
+            let change = meridian_machine::control::ControlChange::FinishDelete {
+                name,
+                expected_version: Some(version),
+            };
             if let Err(error) = self.control.propose_here(change).await {
                 tracing::debug!(%error, "finishing a deletion");
             }

@@ -37,7 +37,11 @@ struct Said {
 
 impl Keeper {
     fn led(&self) -> Vec<(GroupId, Said)> {
-        let said = |topic: &Topic| Said { version: topic.version, retention: topic.retention, deleting: topic.deleting };
+        let said = |topic: &Topic| Said {
+            version: topic.version,
+            retention: topic.retention,
+            deleting: topic.deleting,
+        };
         let all = self.control.look(|machine| {
             let partitions = machine.topics().flat_map(|topic| {
                 topic.partitions.iter().map(move |placement| (placement.group, said(topic)))
@@ -50,9 +54,9 @@ impl Keeper {
 }
 
 async fn tend(group: &Arc<Group>, said: &Said) {
-    let Some((control_index, policy, sealed)) = group.view().partition(|machine| {
-        (machine.control_index(), *machine.policy(), machine.sealed())
-    }) else {
+    let Some((control_index, policy, sealed)) =
+        group.view().partition(|machine| (machine.control_index(), *machine.policy(), machine.sealed()))
+    else {
         return;
     };
     let stamp = group.stamp();

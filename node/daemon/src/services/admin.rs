@@ -37,7 +37,10 @@ impl Admin {
         self.control.linearizable(PATIENCE).await.map_err(|error| of_control(&error))
     }
 
-    fn look<R>(&self, look: impl FnOnce(&meridian_machine::control::ControlMachine) -> R) -> Result<R, Failure> {
+    fn look<R>(
+        &self,
+        look: impl FnOnce(&meridian_machine::control::ControlMachine) -> R,
+    ) -> Result<R, Failure> {
         let not_ready = || Failure::new(ErrorReason::Unavailable, "this node does not know the cluster yet");
         self.control.look(look).ok_or_else(not_ready)
     }
@@ -111,9 +114,8 @@ impl AdminService for Admin {
         let request = request.into_inner();
         let tenant = or_default(request.tenant);
         let control_index = self.current().await?;
-        let names = self.look(|machine| {
-            machine.namespaces(&tenant).map(|namespace| namespace.name.clone()).collect()
-        })?;
+        let names = self
+            .look(|machine| machine.namespaces(&tenant).map(|namespace| namespace.name.clone()).collect())?;
         let (namespaces, next_page_token) = page(names, request.page_size, &request.page_token);
         Ok(Response::new(pb::ListNamespacesResponse { namespaces, next_page_token, control_index }))
     }

@@ -12,7 +12,9 @@ use crate::control_plane::ControlError;
 pub(super) fn topic_name(name: &str) -> Result<TopicName, Failure> {
     TopicName::parse(name).map_err(|error| match &error {
         NameError::Shape { .. } => Failure::invalid("topic", error.to_string().trim_start_matches("topic: ")),
-        NameError::Empty { field } | NameError::TooLong { field, .. } | NameError::Character { field, .. } => {
+        NameError::Empty { field }
+        | NameError::TooLong { field, .. }
+        | NameError::Character { field, .. } => {
             let field = *field;
             Failure::invalid(field, error.to_string().trim_start_matches(field).trim_start_matches(": "))
         }
@@ -45,7 +47,9 @@ pub(super) fn of_refusal(refusal: &Refusal) -> Failure {
     };
     let failure = Failure::new(reason, refusal.to_string());
     match refusal {
-        Refusal::SequenceGap { expected, .. } | Refusal::PartialOverlap { expected } => failure.with("expected", expected),
+        Refusal::SequenceGap { expected, .. } | Refusal::PartialOverlap { expected } => {
+            failure.with("expected", expected)
+        }
         Refusal::StaleEpoch { current, .. } => failure.with("current", current),
         _ => failure,
     }

@@ -10,7 +10,8 @@ use meridian_proto::v1::publish_stream_request::Request as Sent;
 use meridian_proto::v1::publish_stream_response::Response as Answer;
 use meridian_proto::v1::read_service_client::ReadServiceClient;
 use meridian_proto::v1::{
-    ErrorReason, Failure, PublishBatch, PublishBatchFailure, PublishOpen, PublishStreamRequest, PublishStreamResponse,
+    ErrorReason, Failure, PublishBatch, PublishBatchFailure, PublishOpen, PublishStreamRequest,
+    PublishStreamResponse,
 };
 use meridian_raft::network::Links;
 use tokio::sync::mpsc;
@@ -39,7 +40,10 @@ pub(crate) struct Forwarder {
 }
 
 fn unreachable(node: NodeId) -> Failure {
-    Failure::new(ErrorReason::Unavailable, format!("{node} leads the partition and cannot be reached; try again"))
+    Failure::new(
+        ErrorReason::Unavailable,
+        format!("{node} leads the partition and cannot be reached; try again"),
+    )
 }
 
 impl Forwarder {
@@ -77,7 +81,13 @@ impl ForwardedStream {
         let correlation = batch.correlation;
         let stream = self.streams.entry(node).or_insert_with(|| {
             let (batches, queue) = mpsc::channel(64);
-            tokio::spawn(relay(Arc::clone(&self.forwarder), node, self.topic.clone(), queue, self.answers.clone()));
+            tokio::spawn(relay(
+                Arc::clone(&self.forwarder),
+                node,
+                self.topic.clone(),
+                queue,
+                self.answers.clone(),
+            ));
             batches
         });
         if stream.send(batch).await.is_err() {
@@ -104,7 +114,8 @@ async fn relay(
 ) {
     let mut unanswered = std::collections::BTreeSet::new();
     let (requests, outgoing) = mpsc::channel(8);
-    let open = PublishStreamRequest { request: Some(Sent::Open(PublishOpen { topic, accept_redirect: true })) };
+    let open =
+        PublishStreamRequest { request: Some(Sent::Open(PublishOpen { topic, accept_redirect: true })) };
     let opened = async {
         let mut client = forwarder.publish(node).ok()?;
         requests.send(open).await.ok()?;

@@ -38,7 +38,9 @@ impl MetadataService for Metadata {
         });
         let not_ready = || Failure::new(ErrorReason::Unavailable, "this node does not know the cluster yet");
         let (topic, nodes) = found.ok_or_else(not_ready)?;
-        let missing = || Failure::new(ErrorReason::NotFound, format!("topic {name} does not exist")).with("field", "topic");
+        let missing = || {
+            Failure::new(ErrorReason::NotFound, format!("topic {name} does not exist")).with("field", "topic")
+        };
         let topic = topic.ok_or_else(missing)?;
         let partitions = topic.partitions.iter().enumerate().map(|(number, placement)| PartitionLocation {
             partition: number as u32,
@@ -50,6 +52,10 @@ impl MetadataService for Metadata {
             },
             replica_nodes: placement.replicas.iter().map(|replica| replica.node.0).collect(),
         });
-        Ok(Response::new(LookupTopicResponse { topic: name.resource(), partitions: partitions.collect(), nodes }))
+        Ok(Response::new(LookupTopicResponse {
+            topic: name.resource(),
+            partitions: partitions.collect(),
+            nodes,
+        }))
     }
 }

@@ -61,25 +61,38 @@ impl Producers {
 
     fn unnamed(&self) -> OpenProducerResponse {
         let high = u128::from(meridian_raft::runtime::next_random());
-        let producer = ProducerId::from_u128(high << 64 | u128::from(meridian_raft::runtime::next_random()) | 1);
+        let producer =
+            ProducerId::from_u128(high << 64 | u128::from(meridian_raft::runtime::next_random()) | 1);
         let opened_at_ms = self.links.clocks().now().0;
         OpenProducerResponse { producer_id: producer.0.to_vec().into(), epoch: 1, opened_at_ms }
     }
 
     /// Commits the fence in one partition, wherever it is led.
-    async fn fence(&self, topic: &TopicName, partition: u32, producer: ProducerId, epoch: u32) -> Result<(), Failure> {
+    async fn fence(
+        &self,
+        topic: &TopicName,
+        partition: u32,
+        producer: ProducerId,
+        epoch: u32,
+    ) -> Result<(), Failure> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let placement = self.routing.placement(topic, partition).map_err(|error| of_route(&error))?;
             let reply = match self.routing.leader_of(&placement) {
                 Leader::Here => self.fence_here(&placement, producer, epoch).await,
                 Leader::Elsewhere(node) => {
-                    let request = pb::FenceRequest { group: placement.group.0, producer_id: producer.0.to_vec().into(), epoch };
+                    let request = pb::FenceRequest {
+                        group: placement.group.0,
+                        producer_id: producer.0.to_vec().into(),
+                        epoch,
+                    };
                     match self.links.client(node) {
-                        Ok(mut client) => match tokio::time::timeout(FENCE_MAX, client.fence(request)).await {
-                            Ok(Ok(answer)) => reply_of(answer.into_inner()),
-                            _ => Ok(None),
-                        },
+                        Ok(mut client) => {
+                            match tokio::time::timeout(FENCE_MAX, client.fence(request)).await {
+                                Ok(Ok(answer)) => reply_of(answer.into_inner()),
+                                _ => Ok(None),
+                            }
+                        }
                         Err(_) => Ok(None),
                     }
                 }
@@ -118,10 +131,19 @@ impl Producers {
             }
             Ok((_, Reply::Partition(PartitionReply::FenceRefused(refusal)))) => {
                 let failure = of_refusal(&refusal);
-                pb::FenceResponse { refused_reason: failure.reason, refused: failure.message, ..Default::default() }
+                pb::FenceResponse {
+                    refused_reason: failure.reason,
+                    refused: failure.message,
+                    ..Default::default()
+                }
             }
             // A fence may be repeated, so an unknown outcome is asked again.
-            Ok(_) | Err(ProposeError::NotLeader { .. } | ProposeError::Unavailable(_) | ProposeError::Indeterminate(_)) => again,
+            Ok(_)
+            | Err(
+                ProposeError::NotLeader { .. }
+                | ProposeError::Unavailable(_)
+                | ProposeError::Indeterminate(_),
+            ) => again,
         }
     }
 }

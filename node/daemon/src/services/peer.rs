@@ -78,7 +78,8 @@ impl PeerService for Peer {
 
     async fn fence(&self, request: Request<pb::FenceRequest>) -> Result<Response<pb::FenceResponse>, Status> {
         let request = request.into_inner();
-        let producer: [u8; 16] = request.producer_id.as_ref().try_into().map_err(|_| Status::invalid_argument("producer_id"))?;
+        let producer: [u8; 16] =
+            request.producer_id.as_ref().try_into().map_err(|_| Status::invalid_argument("producer_id"))?;
         Ok(Response::new(self.producers.serve(request.group, ProducerId(producer), request.epoch).await))
     }
 }

@@ -56,11 +56,19 @@ impl Publish {
     fn pack(messages: PlainMessages, now: UnixMs) -> Result<Bytes, Failure> {
         let mut builder = BatchBuilder::new(Codec::None).published_at(now);
         for plain in messages.messages {
-            let message =
-                Message { key: plain.key, properties: plain.properties.into_iter().collect(), body: plain.body };
-            message.check().map_err(|error| Failure::new(ErrorReason::TooLarge, format!("messages: {error}")))?;
+            let message = Message {
+                key: plain.key,
+                properties: plain.properties.into_iter().collect(),
+                body: plain.body,
+            };
+            message
+                .check()
+                .map_err(|error| Failure::new(ErrorReason::TooLarge, format!("messages: {error}")))?;
             if !builder.fits(&message) {
-                return Err(Failure::new(ErrorReason::TooLarge, "messages: together they do not fit into one batch"));
+                return Err(Failure::new(
+                    ErrorReason::TooLarge,
+                    "messages: together they do not fit into one batch",
+                ));
             }
             builder.push(&message);
         }
@@ -121,7 +129,8 @@ impl PublishService for Publish {
             None => return Err(Failure::invalid("payload", "neither a batch nor messages").into()),
         };
         let opened_at = self.token(request.opened_at_ms);
-        let outcome = self.publisher.publish(credential.as_deref(), &topic, partition, batch.clone(), opened_at).await;
+        let outcome =
+            self.publisher.publish(credential.as_deref(), &topic, partition, batch.clone(), opened_at).await;
         let published = match outcome {
             Ok(outcome) => outcome.await,
             Err(error) => Err(error),
@@ -146,7 +155,9 @@ impl PublishService for Publish {
         let mut requests = request.into_inner();
         let open = match requests.message().await?.and_then(|request| request.request) {
             Some(Sent::Open(open)) => open,
-            _ => return Err(Failure::new(ErrorReason::Protocol, "a publish stream begins with `open`").into()),
+            _ => {
+                return Err(Failure::new(ErrorReason::Protocol, "a publish stream begins with `open`").into());
+            }
         };
         let topic = topic_name(&open.topic)?;
         self.routing.partitions(&topic).map_err(|error| of_route(&error))?;
@@ -199,10 +210,13 @@ impl PublishingStream {
         let (correlation, partition) = (sent.correlation, sent.partition);
         let (credential, opened_at) = (self.credential.as_deref(), self.service.token(sent.opened_at_ms));
         let publisher = &self.service.publisher;
-        let outcome = publisher.publish(credential, &self.topic, partition, sent.batch.clone(), opened_at).await;
+        let outcome =
+            publisher.publish(credential, &self.topic, partition, sent.batch.clone(), opened_at).await;
         let outcome = match (outcome, &mut self.forwarding) {
             (Ok(outcome), _) => outcome,
-            (Err(PublishError::Elsewhere { node }), Some(forwarding)) => return forwarding.send(node, sent).await,
+            (Err(PublishError::Elsewhere { node }), Some(forwarding)) => {
+                return forwarding.send(node, sent).await;
+            }
             (Err(error), _) => {
                 let failure = self.service.with_address(of_publish(&error));
                 return fail(&self.answers, correlation, failure).await;
@@ -213,7 +227,8 @@ impl PublishingStream {
             match outcome.await {
                 Ok(published) => {
                     let ack = PublishBatchAck { correlation, ack: Some(ack(partition, published)) };
-                    let _ = answers.send(Ok(PublishStreamResponse { response: Some(Answer::Ack(ack)) })).await;
+                    let _ =
+                        answers.send(Ok(PublishStreamResponse { response: Some(Answer::Ack(ack)) })).await;
                 }
                 Err(error) => fail(&answers, correlation, service.with_address(of_publish(&error))).await,
             }

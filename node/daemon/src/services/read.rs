@@ -42,7 +42,13 @@ enum Place {
 
 impl Read {
     /// Where to read: the replica asked for, or the leader.
-    fn place(&self, topic: &str, partition: u32, replica: Option<u64>, forwarded: bool) -> Result<Place, Failure> {
+    fn place(
+        &self,
+        topic: &str,
+        partition: u32,
+        replica: Option<u64>,
+        forwarded: bool,
+    ) -> Result<Place, Failure> {
         let topic = topic_name(topic)?;
         let placement = self.routing.placement(&topic, partition).map_err(|error| of_route(&error))?;
         if let Some(node) = replica.map(NodeId) {
@@ -61,11 +67,13 @@ impl Read {
             Leader::Here => Ok(Place::Here(placement.group)),
             Leader::Elsewhere(node) if !forwarded => Ok(Place::There(node)),
             Leader::Elsewhere(node) => {
-                Err(Failure::new(ErrorReason::NotLeader, format!("{node} leads the partition")).with("node", node.0))
+                Err(Failure::new(ErrorReason::NotLeader, format!("{node} leads the partition"))
+                    .with("node", node.0))
             }
-            Leader::Unknown => {
-                Err(Failure::new(ErrorReason::Unavailable, "the partition has no leader at the moment; try again"))
-            }
+            Leader::Unknown => Err(Failure::new(
+                ErrorReason::Unavailable,
+                "the partition has no leader at the moment; try again",
+            )),
         }
     }
 
@@ -85,13 +93,14 @@ impl ReadService for Read {
     async fn read(&self, request: Request<ReadRequest>) -> Result<Response<Self::ReadStream>, Status> {
         let was_forwarded = is_forwarded(&request);
         let request = request.into_inner();
-        let group = match self.place(&request.topic, request.partition, request.replica_node, was_forwarded)? {
-            Place::Here(group) => group,
-            Place::There(node) => {
-                let answer = self.forwarder.read(node)?.read(forwarded(request)).await?;
-                return Ok(Response::new(Box::pin(answer.into_inner())));
-            }
-        };
+        let group =
+            match self.place(&request.topic, request.partition, request.replica_node, was_forwarded)? {
+                Place::Here(group) => group,
+                Place::There(node) => {
+                    let answer = self.forwarder.read(node)?.read(forwarded(request)).await?;
+                    return Ok(Response::new(Box::pin(answer.into_inner())));
+                }
+            };
         if request.replica_node.is_none() {
             self.confirm(group).await?;
         }
@@ -99,10 +108,13 @@ impl ReadService for Read {
             Some(read_request::Start::Offset(offset)) => Start::Offset(Offset(offset)),
             Some(read_request::Start::TimeMs(time)) => Start::Time(UnixMs(time)),
             Some(read_request::Start::Latest(true)) => Start::Latest,
-            Some(read_request::Start::Earliest(_) | read_request::Start::Latest(false)) | None => Start::Earliest,
+            Some(read_request::Start::Earliest(_) | read_request::Start::Latest(false)) | None => {
+                Start::Earliest
+            }
         };
         let log: Arc<dyn ReadCommitted> = Arc::clone(&self.registry) as _;
-        let session = ReadSession::open(log, group, start, request.clamp).await.map_err(|error| of_read(&error))?;
+        let session =
+            ReadSession::open(log, group, start, request.clamp).await.map_err(|error| of_read(&error))?;
         let (pages, outgoing) = mpsc::channel(PAGES);
         let reading = Reading {
             from: session.place(),
@@ -119,12 +131,17 @@ impl ReadService for Read {
         let was_forwarded = is_forwarded(&request);
         let request = request.into_inner();
         if request.linearizable && request.replica_node.is_some() {
-            return Err(Failure::invalid("linearizable", "only the leader can be linearizable; name no replica").into());
+            return Err(Failure::invalid(
+                "linearizable",
+                "only the leader can be linearizable; name no replica",
+            )
+            .into());
         }
-        let group = match self.place(&request.topic, request.partition, request.replica_node, was_forwarded)? {
-            Place::Here(group) => group,
-            Place::There(node) => return self.forwarder.read(node)?.get_log(forwarded(request)).await,
-        };
+        let group =
+            match self.place(&request.topic, request.partition, request.replica_node, was_forwarded)? {
+                Place::Here(group) => group,
+                Place::There(node) => return self.forwarder.read(node)?.get_log(forwarded(request)).await,
+            };
         if request.linearizable {
             self.confirm(group).await?;
         }
@@ -156,7 +173,8 @@ impl Reading {
                 Err(error) => Err(of_read(&error).into()),
             };
             let failed = response.is_err();
-            let empty = response.as_ref().is_ok_and(|page| page.batches.is_empty() && page.messages.is_empty());
+            let empty =
+                response.as_ref().is_ok_and(|page| page.batches.is_empty() && page.messages.is_empty());
             let skipped = response.as_ref().is_ok_and(|page| page.skipped.is_some());
             // An empty page is worth sending once: it tells a reader that it is at the end.
             if pages.send(response).await.is_err() || failed || self.left == Some(0) {

@@ -51,9 +51,19 @@ impl Source {
         let disk = self.parts.disk.engine().disk_bytes() as i64;
         simple(&mut metrics, "meridian_disk_bytes", "Bytes of the engine's files", disk);
         let full = i64::from(self.parts.clocks.own_disk_full());
-        simple(&mut metrics, "meridian_disk_at_watermark", "1 where publishing stopped for want of space", full);
+        simple(
+            &mut metrics,
+            "meridian_disk_at_watermark",
+            "1 where publishing stopped for want of space",
+            full,
+        );
         let live: u64 = groups.iter().map(|group| group.view().applied().log_bytes).sum();
-        simple(&mut metrics, "meridian_live_bytes", "Bytes of stored batches that retention keeps", live as i64);
+        simple(
+            &mut metrics,
+            "meridian_live_bytes",
+            "Bytes of stored batches that retention keeps",
+            live as i64,
+        );
         self.by_group(&mut metrics, &groups);
         let mut text = String::new();
         match encode(&mut text, &metrics) {

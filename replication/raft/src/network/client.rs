@@ -11,8 +11,8 @@ use openraft::base::{BoxFuture, BoxStream};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{RPCOption, RaftNetworkFactory, v2::RaftNetworkV2};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendError, StreamAppendResult, TransferLeaderError,
-    TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendError, StreamAppendResult,
+    TransferLeaderError, TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use openraft::type_config::alias::{SnapshotOf, VoteOf};
 use tokio::sync::oneshot;
@@ -47,7 +47,14 @@ impl GroupNetwork {
     fn client(&self, target: u64, node: &ReplicaNode, kind: LaneKind) -> PeerClient {
         let lane = self.links.lane(node.node, kind);
         let urgent = self.links.lane(node.node, LaneKind::Urgent);
-        PeerClient { links: Arc::clone(&self.links), group: self.group, target, node: node.node, lane, urgent }
+        PeerClient {
+            links: Arc::clone(&self.links),
+            group: self.group,
+            target,
+            node: node.node,
+            lane,
+            urgent,
+        }
     }
 }
 
@@ -81,7 +88,12 @@ impl PeerClient {
     fn append_call(&self, request: &AppendEntriesRequest<C>) -> pb::Call {
         let entries = request.entries.iter().map(|entry| {
             let (kind, payload) = entry_parts(entry);
-            pb::LogEntry { term: term_of(&entry.log_id), index: entry.log_id.index, kind: kind as u32, payload }
+            pb::LogEntry {
+                term: term_of(&entry.log_id),
+                index: entry.log_id.index,
+                kind: kind as u32,
+                payload,
+            }
         });
         self.call(pb::call::Body::Append(pb::AppendCall {
             vote: Some(vote_to_wire(&request.vote)),
@@ -99,7 +111,11 @@ impl PeerClient {
         }
     }
 
-    async fn ask_vote(&self, body: pb::call::Body, option: RPCOption) -> Result<VoteResponse<C>, RPCError<C>> {
+    async fn ask_vote(
+        &self,
+        body: pb::call::Body,
+        option: RPCOption,
+    ) -> Result<VoteResponse<C>, RPCError<C>> {
         let answer = self.urgent.call(self.call(body), option.hard_ttl()).await.map_err(unreachable)?;
         match answer.body {
             Some(pb::answer::Body::Vote(answer)) => Ok(VoteResponse {
@@ -134,7 +150,11 @@ type Receiver = oneshot::Receiver<Result<pb::Answer, NoAnswer>>;
 async fn await_append(receiver: Receiver, prev: Option<LogId>, last: Option<LogId>) -> Answered {
     let answer = match tokio::time::timeout(APPEND_PATIENCE, receiver).await {
         Ok(Ok(answer)) => answer.map_err(unreachable)?,
-        _ => return Err(RPCError::Unreachable(Unreachable::new(&std::io::Error::other("an append got no answer")))),
+        _ => {
+            return Err(RPCError::Unreachable(Unreachable::new(&std::io::Error::other(
+                "an append got no answer",
+            ))));
+        }
     };
     use pb::append_answer::Result as Outcome;
     match answer.body {
@@ -161,7 +181,8 @@ impl RaftNetworkV2<C> for PeerClient {
         rpc: AppendEntriesRequest<C>,
         _option: RPCOption,
     ) -> Result<AppendEntriesResponse<C>, RPCError<C>> {
-        let (prev, last) = (rpc.prev_log_id, rpc.entries.last().map(|entry| entry.log_id).or(rpc.prev_log_id));
+        let (prev, last) =
+            (rpc.prev_log_id, rpc.entries.last().map(|entry| entry.log_id).or(rpc.prev_log_id));
         let receiver = self.lane.start(self.append_call(&rpc)).await.map_err(unreachable)?;
         Ok(match await_append(receiver, prev, last).await? {
             Ok(through) if through == last => AppendEntriesResponse::Success,
@@ -222,7 +243,11 @@ impl RaftNetworkV2<C> for PeerClient {
         self.ask_vote(pb::call::Body::Vote(Self::vote_call(&rpc)), option).await
     }
 
-    async fn pre_vote(&mut self, rpc: VoteRequest<C>, option: RPCOption) -> Result<VoteResponse<C>, RPCError<C>> {
+    async fn pre_vote(
+        &mut self,
+        rpc: VoteRequest<C>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<C>, RPCError<C>> {
         self.ask_vote(pb::call::Body::PreVote(Self::vote_call(&rpc)), option).await
     }
 

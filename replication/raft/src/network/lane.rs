@@ -81,7 +81,9 @@ impl Lane {
     pub(super) async fn call(&self, call: Call, patience: Duration) -> Result<Answer, NoAnswer> {
         let answer = async {
             let receiver = self.start(call).await?;
-            receiver.await.unwrap_or_else(|_| Err(NoAnswer { node: self.node, why: "the stream ended".into() }))
+            receiver
+                .await
+                .unwrap_or_else(|_| Err(NoAnswer { node: self.node, why: "the stream ended".into() }))
         };
         match tokio::time::timeout(patience, answer).await {
             Ok(result) => result,
@@ -122,10 +124,7 @@ type Open = (mpsc::Sender<ExchangeRequest>, Streaming<ExchangeResponse>);
 async fn open(links: &Arc<Links>, node: NodeId) -> Result<Open, String> {
     let mut client = links.connect(node).map_err(|error| error.to_string())?;
     let (frames, outgoing) = mpsc::channel(FRAMES);
-    let hello = ExchangeRequest {
-        hello: Some(links.hello(node)),
-        ..greeting(links)
-    };
+    let hello = ExchangeRequest { hello: Some(links.hello(node)), ..greeting(links) };
     frames.try_send(hello).map_err(|_| "the first frame does not fit".to_string())?;
     let opening = client.exchange(ReceiverStream::new(outgoing));
     match tokio::time::timeout(CONNECT_MAX, opening).await {

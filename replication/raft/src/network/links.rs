@@ -71,7 +71,12 @@ pub enum LinkError {
 
 impl Links {
     /// The links of node `own`; nothing is connected yet.
-    pub fn new(own: NodeId, dial: Arc<dyn Dial>, addresses: Arc<AddressBook>, clocks: Arc<ClockBook>) -> Arc<Self> {
+    pub fn new(
+        own: NodeId,
+        dial: Arc<dyn Dial>,
+        addresses: Arc<AddressBook>,
+        clocks: Arc<ClockBook>,
+    ) -> Arc<Self> {
         let (lanes, channels) = (Mutex::default(), Mutex::default());
         Arc::new(Self { own, dial, addresses, clocks, lanes, channels })
     }
@@ -110,7 +115,8 @@ impl Links {
         {
             return Ok(channel.clone());
         }
-        let channel = self.dial.channel(&address).map_err(|error| LinkError::Address(node, error.to_string()))?;
+        let channel =
+            self.dial.channel(&address).map_err(|error| LinkError::Address(node, error.to_string()))?;
         channels.insert(node, (address, channel.clone()));
         Ok(channel)
     }
@@ -118,7 +124,8 @@ impl Links {
     /// A client of the node's peer service with a connection of its own: lanes do not share one.
     pub(super) fn connect(&self, node: NodeId) -> Result<PeerServiceClient<Channel>, LinkError> {
         let address = self.addresses.get(node).ok_or(LinkError::NoAddress(node))?;
-        let channel = self.dial.channel(&address).map_err(|error| LinkError::Address(node, error.to_string()))?;
+        let channel =
+            self.dial.channel(&address).map_err(|error| LinkError::Address(node, error.to_string()))?;
         Ok(client_over(channel))
     }
 
@@ -129,5 +136,7 @@ impl Links {
 }
 
 fn client_over(channel: Channel) -> PeerServiceClient<Channel> {
-    PeerServiceClient::new(channel).max_decoding_message_size(RPC_BYTES_MAX).max_encoding_message_size(RPC_BYTES_MAX)
+    PeerServiceClient::new(channel)
+        .max_decoding_message_size(RPC_BYTES_MAX)
+        .max_encoding_message_size(RPC_BYTES_MAX)
 }

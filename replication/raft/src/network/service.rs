@@ -23,7 +23,9 @@ use super::{PROTOCOL_VERSION, snapshot_service};
 use crate::group::Group;
 use crate::registry::Registry;
 use crate::types::{Entry, TypeConfig, Vote};
-use crate::wire::{Malformed, entry_from, position_from_wire, position_to_wire, vote_from_wire, vote_to_wire};
+use crate::wire::{
+    Malformed, entry_from, position_from_wire, position_to_wire, vote_from_wire, vote_to_wire,
+};
 
 /// Appends of one group that may be under way on one stream.
 const GROUP_CALLS: usize = 64;
@@ -54,12 +56,18 @@ impl RaftService {
         if to_node != self.own.0 {
             return Err(Status::failed_precondition(format!("this is {}, not node-{to_node}", self.own)));
         }
-        if !cluster_id.is_empty() && !own_cluster.is_nil() && *cluster_id != own_cluster.0 && cluster_id != [0; 16] {
+        if !cluster_id.is_empty()
+            && !own_cluster.is_nil()
+            && *cluster_id != own_cluster.0
+            && cluster_id != [0; 16]
+        {
             return Err(Status::failed_precondition("this node belongs to another cluster"));
         }
         match version == PROTOCOL_VERSION {
             true => Ok(()),
-            false => Err(Status::failed_precondition(format!("protocol {version}, this node speaks {PROTOCOL_VERSION}"))),
+            false => Err(Status::failed_precondition(format!(
+                "protocol {version}, this node speaks {PROTOCOL_VERSION}"
+            ))),
         }
     }
 
@@ -77,12 +85,10 @@ impl RaftService {
         let exchange = Exchange { service: self.clone(), from, answers, groups: BTreeMap::new() };
         tokio::spawn(exchange.run(requests));
         let clocks = Arc::clone(self.links.clocks());
-        let frames = ReceiverStream::new(outgoing)
-            .ready_chunks(256)
-            .map(move |answers| {
-                let (clock_ms, disk_full) = (clocks.now().0, clocks.own_disk_full());
-                Ok(pb::ExchangeResponse { answers, clock_ms, disk_full })
-            });
+        let frames = ReceiverStream::new(outgoing).ready_chunks(256).map(move |answers| {
+            let (clock_ms, disk_full) = (clocks.now().0, clocks.own_disk_full());
+            Ok(pb::ExchangeResponse { answers, clock_ms, disk_full })
+        });
         Ok(Response::new(Box::pin(frames)))
     }
 
@@ -213,7 +219,8 @@ impl Exchange {
 
 fn append_request(call: pb::AppendCall) -> Result<AppendEntriesRequest<TypeConfig>, Malformed> {
     let entries = call.entries.into_iter().map(|entry| {
-        let kind = u8::try_from(entry.kind).ok().and_then(EntryKind::from_tag).ok_or(Malformed("entry kind"))?;
+        let kind =
+            u8::try_from(entry.kind).ok().and_then(EntryKind::from_tag).ok_or(Malformed("entry kind"))?;
         entry_from(entry.term, entry.index, kind, entry.payload)
     });
     Ok(AppendEntriesRequest {
@@ -252,9 +259,9 @@ async fn append_now(group: &Group, id: u64, request: AppendEntriesRequest<TypeCo
     let result = match group.raft().append_entries(request).await {
         Ok(AppendEntriesResponse::Success) => matched(last.as_ref().map(position_to_wire)),
         Ok(AppendEntriesResponse::PartialSuccess(through)) => matched(through.as_ref().map(position_to_wire)),
-        Ok(AppendEntriesResponse::Conflict) => append_answer::Result::Conflict(pb::AppendConflict {
-            at: prev.as_ref().map(position_to_wire),
-        }),
+        Ok(AppendEntriesResponse::Conflict) => {
+            append_answer::Result::Conflict(pb::AppendConflict { at: prev.as_ref().map(position_to_wire) })
+        }
         Ok(AppendEntriesResponse::HigherVote(vote)) => append_answer::Result::HigherVote(vote_to_wire(&vote)),
         Err(error) => {
             let body = Some(answer::Body::Unavailable(pb::Unavailable { why: error.to_string() }));

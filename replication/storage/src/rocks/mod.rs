@@ -34,7 +34,8 @@ impl RocksEngine {
     pub fn open(folder: &Path, options: &RocksOptions) -> Result<Self, EngineError> {
         std::fs::create_dir_all(folder).map_err(|error| EngineError::Io(error.to_string()))?;
         let families = Family::ALL.map(|family| options.column_family(family));
-        let db = DB::open_cf_descriptors(&options.database(), folder.join("db"), families).map_err(engine_error)?;
+        let db = DB::open_cf_descriptors(&options.database(), folder.join("db"), families)
+            .map_err(engine_error)?;
         let witness = Witness::open(&folder.join("witness"))?;
         let recovered = db.latest_sequence_number();
         if recovered < witness.synced() {
@@ -112,14 +113,21 @@ impl Engine for RocksEngine {
         Ok(value.map(Bytes::from))
     }
 
-    fn scan(&self, family: Family, range: &Range, rows: usize, bytes: usize) -> Result<Vec<KeyValue>, EngineError> {
+    fn scan(
+        &self,
+        family: Family,
+        range: &Range,
+        rows: usize,
+        bytes: usize,
+    ) -> Result<Vec<KeyValue>, EngineError> {
         let options = bounded(range);
         collect(self.db.iterator_cf_opt(self.family(family)?, options, start(range)), rows, bytes)
     }
 
     fn last(&self, family: Family, range: &Range) -> Result<Option<KeyValue>, EngineError> {
         let mode = IteratorMode::From(&range.to, Direction::Reverse);
-        let rows = collect(self.db.iterator_cf_opt(self.family(family)?, bounded(range), mode), 1, usize::MAX)?;
+        let rows =
+            collect(self.db.iterator_cf_opt(self.family(family)?, bounded(range), mode), 1, usize::MAX)?;
         Ok(rows.into_iter().next())
     }
 
@@ -152,7 +160,11 @@ fn bounded(range: &Range) -> ReadOptions {
 
 type Item = Result<(Box<[u8]>, Box<[u8]>), rocksdb::Error>;
 
-fn collect(items: impl Iterator<Item = Item>, rows: usize, bytes: usize) -> Result<Vec<KeyValue>, EngineError> {
+fn collect(
+    items: impl Iterator<Item = Item>,
+    rows: usize,
+    bytes: usize,
+) -> Result<Vec<KeyValue>, EngineError> {
     let mut found = Vec::new();
     let mut total = 0;
     for item in items.take(rows) {

@@ -1,7 +1,8 @@
 //! How RocksDB is set up, and why.
 
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, Options, WriteBufferManager,
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, Options,
+    WriteBufferManager,
 };
 
 use crate::engine::Family;

@@ -26,7 +26,13 @@ impl RocksSnapshot {
 }
 
 impl EngineSnapshot for RocksSnapshot {
-    fn scan(&self, family: Family, range: &Range, rows: usize, bytes: usize) -> Result<Vec<KeyValue>, EngineError> {
+    fn scan(
+        &self,
+        family: Family,
+        range: &Range,
+        rows: usize,
+        bytes: usize,
+    ) -> Result<Vec<KeyValue>, EngineError> {
         let handle = self.engine.family(family)?;
         collect(self.snapshot.iterator_cf_opt(handle, bounded(range), start(range)), rows, bytes)
     }

@@ -17,7 +17,9 @@ impl Admin {
                 raft_address: record.addresses.raft.clone(),
                 zone: record.zone.clone(),
                 reachable: clocks.clock_of(record.node).is_some(),
-                clock_offset_ms: clocks.clock_of(record.node).map(|clock| clock.0 as i64 - clocks.now().0 as i64),
+                clock_offset_ms: clocks
+                    .clock_of(record.node)
+                    .map(|clock| clock.0 as i64 - clocks.now().0 as i64),
             });
             (machine.cluster_id(), nodes.collect::<Vec<_>>())
         });

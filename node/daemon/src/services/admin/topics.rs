@@ -29,7 +29,10 @@ fn retention_of(retention: Option<pb::Retention>) -> Retention {
 }
 
 impl Admin {
-    pub(super) async fn create(&self, request: pb::CreateTopicRequest) -> Result<pb::CreateTopicResponse, Failure> {
+    pub(super) async fn create(
+        &self,
+        request: pb::CreateTopicRequest,
+    ) -> Result<pb::CreateTopicResponse, Failure> {
         let name = topic_name(&request.topic)?;
         let replication = match request.replication {
             0 => self.look(|machine| REPLICATION_DEFAULT.min(machine.nodes().count() as u32))?,
@@ -75,7 +78,10 @@ impl Admin {
         Ok(pb::GetTopicResponse { topic: Some(self.topic(&name)?), control_index })
     }
 
-    pub(super) async fn list(&self, request: pb::ListTopicsRequest) -> Result<pb::ListTopicsResponse, Failure> {
+    pub(super) async fn list(
+        &self,
+        request: pb::ListTopicsRequest,
+    ) -> Result<pb::ListTopicsResponse, Failure> {
         let tenant = or_default(request.tenant);
         let control_index = self.current().await?;
         let names = self.look(|machine| {
@@ -91,7 +97,10 @@ impl Admin {
         Ok(pb::ListTopicsResponse { topics, next_page_token, control_index })
     }
 
-    pub(super) async fn update(&self, request: pb::UpdateTopicRequest) -> Result<pb::UpdateTopicResponse, Failure> {
+    pub(super) async fn update(
+        &self,
+        request: pb::UpdateTopicRequest,
+    ) -> Result<pb::UpdateTopicResponse, Failure> {
         let name = topic_name(&request.topic)?;
         let expected_version = match request.etag.as_str() {
             "" => None,
@@ -132,7 +141,10 @@ impl Admin {
         }
     }
 
-    pub(super) async fn grow(&self, request: pb::AddPartitionsRequest) -> Result<pb::AddPartitionsResponse, Failure> {
+    pub(super) async fn grow(
+        &self,
+        request: pb::AddPartitionsRequest,
+    ) -> Result<pb::AddPartitionsResponse, Failure> {
         let name = topic_name(&request.topic)?;
         let (total, request_id) = (request.total, request.request_id);
         let change = ControlChange::AddPartitions { name: name.clone(), total, seed: seed(), request_id };
@@ -144,7 +156,10 @@ impl Admin {
         Ok(pb::AddPartitionsResponse { topic, control_index: changed.index, warning: warning.into() })
     }
 
-    pub(super) async fn delete(&self, request: pb::DeleteTopicRequest) -> Result<pb::DeleteTopicResponse, Failure> {
+    pub(super) async fn delete(
+        &self,
+        request: pb::DeleteTopicRequest,
+    ) -> Result<pb::DeleteTopicResponse, Failure> {
         let name = topic_name(&request.topic)?;
         let change = ControlChange::DeleteTopic { name: name.clone(), request_id: request.request_id };
         let changed = self.change(change).await?;
@@ -162,7 +177,9 @@ impl Admin {
 
     fn topic(&self, name: &TopicName) -> Result<pb::Topic, Failure> {
         let found = self.look(|machine| machine.topic(name).cloned())?;
-        let missing = || Failure::new(ErrorReason::NotFound, format!("topic {name} does not exist")).with("field", "topic");
+        let missing = || {
+            Failure::new(ErrorReason::NotFound, format!("topic {name} does not exist")).with("field", "topic")
+        };
         let topic = found.ok_or_else(missing)?;
         let partitions = (0u32..).zip(&topic.partitions).map(|(partition, placement)| pb::Partition {
             partition,
