@@ -1,6 +1,7 @@
 //! One test: a cluster, its clients, its faults, its history; and the evidence, if it fails.
 
 mod judged;
+mod plan;
 
 use std::fs::File;
 use std::io::Write;
@@ -16,13 +17,14 @@ use meridian_sdk::admin::NewTopic;
 use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard};
 
 use crate::chance::Chance;
-use crate::cluster::{Cluster, Setup, binary, binary_age};
+use crate::cluster::{Cluster, binary, binary_age};
 use crate::fault::Faults;
-use crate::probe::{self, Capability};
+use crate::probe;
 use crate::run::Run;
-use crate::workload::{Rescan, Spec, Workload, rescan};
+use crate::workload::{Counts, Looked, Rescan, Spec, Workload, rescan};
 
 pub use judged::Judged;
+pub use plan::{Plan, count, power_can_be_cut};
 
 /// How long clients may take to finish, and replicas to converge, after everything is healed.
 const HEALED_MAX: Duration = Duration::from_secs(90);
@@ -31,21 +33,6 @@ const LEADERS_MAX: Duration = Duration::from_secs(30);
 
 /// One run at a time: two clusters on a small machine would measure each other.
 static EXCLUSIVE: AsyncMutex<()> = AsyncMutex::const_new(());
-
-/// What a test is about to do.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    /// Its name; evidence is kept under it.
-    pub name: &'static str,
-    /// Where all its choices come from.
-    pub seed: u64,
-    /// What it needs of the machine.
-    pub needs: Vec<Capability>,
-    /// The cluster.
-    pub setup: Setup,
-    /// How long it should take at most. Printed, and not enforced: a slow machine is no broken promise.
-    pub budget: Duration,
-}
 
 /// A test under way. Dropped before [`Arena::finish`], it keeps everything as evidence and says where.
 #[derive(Debug)]
@@ -136,6 +123,32 @@ impl Arena {
         Ok(took)
     }
 
+    /// Starts a damaged node as often as it takes until its replica holds everything that is acked.
+    /// Returns how often it ended by itself.
+    ///
+    /// # Errors
+    /// If it serves wrong bytes, or does not become whole in time.
+    pub async fn await_whole(&self, workload: &Workload, id: u64, within: Duration) -> Result<u32> {
+        let begun = Instant::now();
+        let mut exits = 0;
+        loop {
+            if !self.cluster.node(id)?.is_running() {
+                exits += 1;
+                if self.cluster.start_node(id).await.is_err() {
+                    ensure!(begun.elapsed() < within, "node {id} does not stay up");
+                    continue;
+                }
+            }
+            let looked = workload.look_at(id, &mut Looked::default(), Duration::from_secs(10)).await;
+            match looked {
+                Ok(_) => return Ok(exits),
+                Err(error) if error.to_string().contains("wrong bytes") => return Err(error),
+                Err(error) if begun.elapsed() >= within => return Err(error),
+                Err(_) => {}
+            }
+        }
+    }
+
     /// Heals everything, lets the clients finish, rescans every replica, and has the history judged.
     ///
     /// # Errors
@@ -152,7 +165,7 @@ impl Arena {
         self.judge(options, counts, scanned, revived)
     }
 
-    fn judge(&self, options: &Options, counts: crate::workload::Counts, rescan: Rescan, revived: u32) -> Result<Judged> {
+    fn judge(&self, options: &Options, counts: Counts, rescan: Rescan, revived: u32) -> Result<Judged> {
         self.recorder.finish()?;
         let file = self.run.folder().join("history.jsonl");
         let read = File::open(&file).with_context(|| format!("reading {}", file.display()))?;

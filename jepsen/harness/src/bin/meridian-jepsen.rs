@@ -8,11 +8,9 @@ use clap::{Parser, Subcommand, ValueEnum};
 use meridian_checker::{Options, Promise};
 use meridian_harness::arena::{Arena, Plan};
 use meridian_harness::chance::fresh_seed;
-use meridian_harness::cluster::Setup;
 use meridian_harness::disk::DiskKind;
 use meridian_harness::fault::{Kind, Nemesis};
-use meridian_harness::net::Placement;
-use meridian_harness::probe::{Capability, Probe};
+use meridian_harness::probe::Probe;
 use meridian_harness::sweep;
 use meridian_harness::workload::Spec;
 use meridian_sdk::Retention;
@@ -127,23 +125,15 @@ async fn run(args: RunArgs) -> Result<bool> {
 
 fn plan(args: &RunArgs) -> Plan {
     let has = |kinds: &[Kind]| args.faults.iter().any(|fault| kinds.contains(fault));
-    let (partitions, power) = (has(&[Kind::Partition]), has(&[Kind::Power, Kind::PowerAll]));
-    let mut needs = Vec::new();
-    if partitions {
-        needs.extend([Capability::Root, Capability::Namespaces, Capability::Filters]);
+    let mut plan = Plan::new("run", args.seconds + 60).with_nodes(args.nodes);
+    plan.seed = args.seed.unwrap_or_else(fresh_seed);
+    if has(&[Kind::Partition]) {
+        plan = plan.with_links();
     }
-    if power {
-        needs.extend([Capability::Root, Capability::LoopDisk, Capability::PowerLoss]);
+    if has(&[Kind::Power, Kind::PowerAll]) {
+        plan = plan.with_disks(DiskKind::ROOMY);
     }
-    let setup = Setup {
-        nodes: args.nodes,
-        placement: if partitions { Placement::Namespaces } else { Placement::Loopback },
-        disk: if power { DiskKind::ROOMY } else { DiskKind::Folder },
-        unsafe_no_sync: args.unsafe_no_sync,
-        ..Setup::default()
-    };
-    let seed = args.seed.unwrap_or_else(fresh_seed);
-    Plan { name: "run", seed, needs, setup, budget: Duration::from_secs(args.seconds + 60) }
+    plan.with_setup(|setup| setup.unsafe_no_sync = args.unsafe_no_sync)
 }
 
 fn clients(workload: Clients) -> (Spec, Options) {

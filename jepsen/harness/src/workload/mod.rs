@@ -10,6 +10,7 @@ mod rescan;
 mod sdk_producer;
 mod tally;
 mod wire_producer;
+mod witness;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use crate::cluster::Cluster;
 
 pub use rescan::{Rescan, rescan};
 pub use tally::{Counts, Tally};
+pub use witness::Looked;
 
 /// Which clients there are.
 #[derive(Debug, Clone, Serialize)]
