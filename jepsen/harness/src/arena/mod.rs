@@ -98,10 +98,18 @@ impl Arena {
     /// # Errors
     /// If it cannot be created or a partition stays without a leader.
     pub async fn topic(&self, name: &str, partitions: u32, retention: Retention) -> Result<()> {
-        let topic = NewTopic { retention, ..NewTopic::new(name, partitions) };
+        self.new_topic(NewTopic { retention, ..NewTopic::new(name, partitions) }).await
+    }
+
+    /// The same with everything said.
+    ///
+    /// # Errors
+    /// As [`Arena::topic`].
+    pub async fn new_topic(&self, topic: NewTopic) -> Result<()> {
+        let (name, partitions) = (topic.name.clone(), topic.partitions);
         self.cluster.client(self.plan.seed)?.admin().create_topic(topic).await?;
         for partition in 0..partitions {
-            self.cluster.await_leader(name, partition, LEADERS_MAX).await?;
+            self.cluster.await_leader(&name, partition, LEADERS_MAX).await?;
         }
         Ok(())
     }

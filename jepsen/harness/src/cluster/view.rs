@@ -68,6 +68,14 @@ impl Cluster {
         best.with_context(|| format!("nobody leads {topic}[{partition}]"))
     }
 
+    /// The nodes that hold a copy, as the leader says.
+    ///
+    /// # Errors
+    /// If nobody leads at the moment.
+    pub async fn replicas(&self, topic: &str, partition: u32) -> Result<Vec<u64>> {
+        Ok(self.leader(topic, partition).await?.1.voter_nodes)
+    }
+
     /// Waits until somebody leads.
     ///
     /// # Errors
@@ -113,7 +121,11 @@ impl Cluster {
     async fn compare(&self, topic: &str, partition: u32) -> (bool, String) {
         let mut told = String::new();
         let mut heads = Vec::new();
-        for id in self.ids() {
+        let replicas = match self.replicas(topic, partition).await {
+            Ok(replicas) => replicas,
+            Err(error) => return (false, format!("{error:#}")),
+        };
+        for &id in &replicas {
             let answer = self.log(id, topic, partition, Whose::Replica(id)).await;
             told.push_str(&match &answer {
                 Ok(log) => format!("node {id} has {}..{}; ", log.log_start, log.log_end),
@@ -121,7 +133,7 @@ impl Cluster {
             });
             heads.extend(answer.ok().map(|log| (log.log_end, log.chain_head)));
         }
-        let complete = heads.len() == self.ids().len() && heads.windows(2).all(|pair| pair[0] == pair[1]);
+        let complete = heads.len() == replicas.len() && heads.windows(2).all(|pair| pair[0] == pair[1]);
         let Some((end, _)) = heads.first().filter(|_| complete) else { return (false, told) };
         match self.any_log(topic, partition).await {
             Ok(log) => (log.log_end == *end, told + &format!("the log ends at {}", log.log_end)),

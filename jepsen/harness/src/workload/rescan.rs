@@ -1,5 +1,6 @@
 //! Reading every replica from end to end once everything is healed.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -47,16 +48,17 @@ pub async fn rescan(
     }
     found.converged_after = begun.elapsed();
     let client = cluster.client(0)?;
-    for id in cluster.ids() {
-        let mut messages = 0;
-        for partition in 0..partitions {
+    let mut messages: BTreeMap<u64, u64> = BTreeMap::new();
+    for partition in 0..partitions {
+        let replicas = cluster.replicas(topic, partition).await;
+        for id in replicas.unwrap_or_else(|_| cluster.ids()) {
             match scan(cluster, &client, recorder, topic, partition, id).await {
-                Ok(count) => messages += count,
+                Ok(count) => *messages.entry(id).or_default() += count,
                 Err(error) => found.problems.push(format!("node {id}, {topic}[{partition}]: {error:#}")),
             }
         }
-        found.messages.push((id, messages));
     }
+    found.messages = messages.into_iter().collect();
     Ok(found)
 }
 

@@ -1,0 +1,66 @@
+//! Bits that flip in the files of a node that is down: the region loses nothing acked, and the node refuses or
+//! comes back empty, but never serves other bytes than were published.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use meridian_checker::{Options, Promise};
+use meridian_harness::arena::{Arena, Plan, count, say};
+use meridian_harness::fault::Damage;
+use meridian_harness::workload::Spec;
+use meridian_sdk::Retention;
+
+const TOPIC: &str = "events";
+const PARTITIONS: u32 = 2;
+const CATCH_UP: Duration = Duration::from_secs(30);
+const WHOLE_MAX: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flipped_bits_lose_nothing_and_are_never_served() -> Result<()> {
+    let mut arena = Arena::open(Plan::new("bit-flips", 90)).await?;
+    arena.topic(TOPIC, PARTITIONS, Retention::default()).await?;
+    let spec = Spec { pace_ms: 3, filler_bytes_max: 3_000, ..Spec::default() };
+    let workload = arena.workload(TOPIC, PARTITIONS, &spec);
+    let mut chance = arena.chance("flips");
+    for round in 0..count("MERIDIAN_JEPSEN_FLIPS", 1) {
+        for (nth, damage) in Damage::ALL.into_iter().enumerate() {
+            let ids = arena.cluster.ids();
+            let victim = ids[(nth + round as usize) % ids.len()];
+            if matches!(damage, Damage::Table | Damage::Blob) {
+                // A restart after a kill writes tables and blobs out of the write-ahead log.
+                workload.tally().await_acks(150, CATCH_UP).await?;
+                arena.faults.kill(victim)?;
+                arena.faults.restart("kill", victim).await?;
+            }
+            workload.tally().await_acks(250, CATCH_UP).await?;
+            arena.faults.kill(victim)?;
+            let injury = arena.faults.damage(victim, damage, &mut chance)?;
+            let (file, at) = (injury.file.file_name().unwrap_or_default().to_owned(), injury.at);
+            let since = Instant::now();
+            let started = arena.faults.restart(damage.name(), victim).await;
+            let exits = arena.await_whole(&workload, victim, WHOLE_MAX).await;
+            let exits = exits.with_context(|| format!("{} of node {victim}: {injury:?}", damage.name()))?;
+            say(&format!(
+                "  {}: {file:?} byte {at} of {} bit {}; first start {}; whole after {:.2} s and {exits} exits; {}",
+                damage.name(),
+                injury.bytes,
+                injury.bit,
+                if started.is_ok() { "ok" } else { "refused" },
+                since.elapsed().as_secs_f64(),
+                response(&arena, victim)?,
+            ));
+        }
+    }
+    let judged = arena.conclude(workload, &Options::default().demanding(Promise::Log6)).await?;
+    arena.expect_pass(&judged)?;
+    arena.finish();
+    Ok(())
+}
+
+/// What the node made of the damage.
+fn response(arena: &Arena, id: u64) -> Result<String> {
+    let data = arena.cluster.node(id)?.disk().data();
+    let entries = std::fs::read_dir(data)?.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let aside = entries.filter(|name| name.starts_with("quarantine")).count();
+    Ok(format!("{aside} quarantines so far"))
+}
