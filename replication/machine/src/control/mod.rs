@@ -120,7 +120,9 @@ impl ControlMachine {
                 let result = self.change(&command.change, effects);
                 let reply = ControlReply { index: at.index, result };
                 let number = self.core.next_request;
-                if self.requests.remember(number, &command.change, &reply, effects) {
+                // "Not formed" means "try again": a retry that got it for ever would never be heard.
+                let told_to_retry = reply.result == Err(ControlRefusal::NotFormed);
+                if !told_to_retry && self.requests.remember(number, &command.change, &reply, effects) {
                     self.core.next_request += 1;
                 }
                 reply

@@ -21,6 +21,14 @@ fn nothing_can_be_changed_before_the_cluster_is_formed() {
 }
 
 #[test]
+fn a_request_that_came_before_the_cluster_was_formed_may_come_again() {
+    let mut cluster = Cluster::new();
+    assert_eq!(cluster.reason(create("t", 1, 1, "again")), "NOT_FORMED");
+    cluster.ok(form(1));
+    cluster.ok(create("t", 1, 1, "again"));
+}
+
+#[test]
 fn forming_twice_is_one_cluster_and_another_cluster_is_refused() {
     let mut cluster = Cluster::formed();
     assert_eq!(cluster.ok(form(1)), ControlDone::Formed);
