@@ -1,0 +1,78 @@
+//! A reader of the SDK that follows a partition through everything.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use meridian_history::{Page, Read, Skip, SkipReason};
+use meridian_sdk::{Error, Item, Reader, Start};
+
+use super::oracle;
+use super::scene::{Scene, TOPIC};
+use super::wires::Wires;
+use crate::chance::Chance;
+
+const PAGE_RECORDS: usize = 64;
+/// A page that nothing comes for ends empty.
+const QUIET: Duration = Duration::from_millis(500);
+/// Longer than a run.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Follows until the work is over.
+pub(super) async fn follow(scene: Arc<Scene>, wires: Wires, mut chance: Chance) {
+    let (process, session) = (scene.number(), scene.number());
+    let partition = scene.any_partition(&mut chance);
+    let mut reader = loop {
+        match open(&wires, partition, &mut chance).await {
+            Ok(reader) => break reader,
+            Err(error) if scene.is_over() => return scene.problem(format!("no reader was opened: {error}")),
+            Err(_) => scene.pace(50).await,
+        }
+    };
+    let mut next = 0;
+    while !scene.is_over() {
+        let call = Read { topic: TOPIC.to_owned(), partition, session, node: None, from: next, page: None };
+        let pending = scene.recorder.invoke(process, call);
+        let mut page = Page::default();
+        let outcome = fill(&mut reader, &mut page).await;
+        let seen = page.records.iter().map(|seen| seen.offset + 1);
+        next = seen.chain(page.skips.iter().map(|skip| skip.to)).max().unwrap_or(next).max(next);
+        match outcome {
+            Ok(()) => pending.ok(page),
+            Err(error) => {
+                scene.problem(format!("the SDK's reader gave up: {error}"));
+                pending.partial(page, error.to_string());
+                return;
+            }
+        }
+    }
+}
+
+async fn open(wires: &Wires, partition: u32, chance: &mut Chance) -> Result<Reader, Error> {
+    let reader = wires.sdk(chance.any())?.reader(TOPIC).partition(partition).start(Start::Earliest);
+    reader.follow(true).patience(PATIENCE).open().await
+}
+
+/// What is there, or what comes within the quiet time.
+async fn fill(reader: &mut Reader, page: &mut Page) -> Result<(), Error> {
+    let Ok(mut item) = tokio::time::timeout(QUIET, reader.next()).await else { return Ok(()) };
+    loop {
+        match item {
+            None => return Ok(()),
+            Some(Err(error)) => return Err(error),
+            Some(Ok(Item::Skipped { from, to, .. })) => {
+                page.skips.push(Skip { from: from.0, to: to.0, reason: SkipReason::Trimmed });
+            }
+            Some(Ok(Item::Record(record))) => {
+                page.records.push(oracle::open(record.offset.0, record.key.as_deref(), &record.body));
+            }
+        }
+        if page.records.len() >= PAGE_RECORDS {
+            return Ok(());
+        }
+        match reader.next().now_or_never() {
+            Some(next) => item = next,
+            None => return Ok(()),
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Reading sessions page by page, each page one attempt: through the cluster, or from one replica.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use meridian_history::{Page, Read, Skip, SkipReason};
+use meridian_model::Batch;
+use meridian_model::batch::decode_range;
+use meridian_proto::v1::read_request::Start;
+use meridian_proto::v1::{ReadFormat, ReadRequest, ReadResponse};
+use tonic::Status;
+
+use super::oracle;
+use super::scene::{Scene, TOPIC};
+use super::wires::Wires;
+use crate::chance::Chance;
+use crate::plan::{HOSTS, NODES};
+
+const PATIENCE: Duration = Duration::from_secs(2);
+const PAGE_MESSAGES: u64 = 200;
+const PACE_MS: u64 = 60;
+
+/// A session: where it stands, and whom it asks.
+struct Session {
+    number: u64,
+    partition: u32,
+    replica: Option<u64>,
+    next: u64,
+}
+
+/// Reads until the work is over: wherever the cluster sends it, or only what one replica has.
+pub(super) async fn read(scene: Arc<Scene>, wires: Wires, replica: Option<u64>, mut chance: Chance) {
+    let process = scene.number();
+    let partition = scene.any_partition(&mut chance);
+    let mut session = Session { number: scene.number(), partition, replica, next: 0 };
+    while !scene.is_over() {
+        let at = replica.unwrap_or_else(|| chance.between(0, NODES as u64 - 1)) as usize;
+        let call = Read {
+            topic: TOPIC.to_owned(),
+            partition,
+            session: session.number,
+            node: replica.map(|node| HOSTS[node as usize].to_owned()),
+            from: session.next,
+            page: None,
+        };
+        let pending = scene.recorder.invoke(process, call);
+        let mut page = Page::default();
+        let fetching = fetch(&wires, at, &session, &mut chance, &mut page);
+        let outcome = tokio::time::timeout(PATIENCE, fetching).await;
+        session.go_on(&page);
+        match outcome {
+            Ok(Ok(())) => pending.ok(page),
+            Ok(Err(status)) if page == Page::default() => pending.fail(status.message()),
+            Ok(Err(status)) => pending.partial(page, status.message()),
+            Err(_) => {
+                wires.forget(at);
+                pending.partial(page, "no end within two seconds");
+            }
+        }
+        scene.pace(PACE_MS).await;
+    }
+}
+
+impl Session {
+    fn go_on(&mut self, page: &Page) {
+        let seen = page.records.iter().map(|seen| seen.offset + 1);
+        let skipped = page.skips.iter().map(|skip| skip.to);
+        self.next = seen.chain(skipped).max().unwrap_or_default().max(self.next);
+    }
+}
+
+async fn fetch(
+    wires: &Wires,
+    at: usize,
+    session: &Session,
+    chance: &mut Chance,
+    page: &mut Page,
+) -> Result<(), Status> {
+    let format = chance.pick(&[ReadFormat::Batches, ReadFormat::Messages]);
+    let request = ReadRequest {
+        topic: TOPIC.to_owned(),
+        partition: session.partition,
+        follow: false,
+        format: format as i32,
+        replica_node: session.replica.map(|node| node + 1),
+        messages_max: PAGE_MESSAGES,
+        clamp: true,
+        start: Some(Start::Offset(session.next)),
+    };
+    let mut client = wires.reader(at).map_err(|error| Status::internal(error.to_string()))?;
+    let mut stream = client.read(request).await?.into_inner();
+    while let Some(response) = stream.message().await? {
+        take(response, session.next, page)?;
+    }
+    Ok(())
+}
+
+/// Puts what came into the page; messages before the one asked for are not part of it.
+fn take(response: ReadResponse, from: u64, page: &mut Page) -> Result<(), Status> {
+    if let Some(range) = response.skipped {
+        page.skips.push(Skip { from: range.from, to: range.to, reason: SkipReason::Trimmed });
+    }
+    for stored in response.batches {
+        let damaged = |error| Status::data_loss(format!("batch at {}: {error}", stored.base_offset));
+        let batch = Batch::verify(stored.batch).map_err(damaged)?;
+        let messages = decode_range(&batch, 0, batch.header().count).map_err(damaged)?;
+        for (message, offset) in messages.iter().zip(stored.base_offset..).filter(|(_, offset)| *offset >= from) {
+            page.records.push(oracle::open(offset, message.key.as_deref(), &message.body));
+        }
+    }
+    for message in response.messages.iter().filter(|message| message.offset >= from) {
+        page.records.push(oracle::open(message.offset, message.key.as_deref(), &message.body));
+    }
+    Ok(())
+}
