@@ -81,7 +81,8 @@ impl Probe {
     /// If not even a run can be begun.
     pub fn take() -> Result<Self> {
         let run = Run::begin("probe")?;
-        let answer = |capability| (capability, attempt(capability, &run).map_err(|error| format!("{error:#}")));
+        let answer =
+            |capability| (capability, attempt(capability, &run).map_err(|error| format!("{error:#}")));
         Ok(Self { answers: Capability::ALL.into_iter().map(answer).collect() })
     }
 
@@ -137,7 +138,10 @@ pub fn require(needed: &[Capability]) -> Result<()> {
 pub fn faketime_library() -> Result<PathBuf> {
     let places = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"];
     let files = places.iter().map(|place| Path::new(place).join("faketime/libfaketimeMT.so.1"));
-    files.into_iter().find(|file| file.exists()).context("libfaketimeMT.so.1 is not installed (package faketime)")
+    files
+        .into_iter()
+        .find(|file| file.exists())
+        .context("libfaketimeMT.so.1 is not installed (package faketime)")
 }
 
 fn attempt(capability: Capability, run: &Run) -> Result<()> {

@@ -65,7 +65,8 @@ impl Run {
     /// # Errors
     /// If it cannot be made.
     pub fn fast_folder(&self) -> Result<&Path> {
-        fs::create_dir_all(&self.entry.fast).with_context(|| format!("making {}", self.entry.fast.display()))?;
+        fs::create_dir_all(&self.entry.fast)
+            .with_context(|| format!("making {}", self.entry.fast.display()))?;
         Ok(&self.entry.fast)
     }
 

@@ -28,7 +28,12 @@ pub fn feed(program: &str, arguments: &[&str], input: &str) -> Result<String> {
 ///
 /// # Errors
 /// As [`run`], or if the namespace is gone.
-pub fn feed_within(netns: &std::path::Path, program: &str, arguments: &[&str], input: &str) -> Result<String> {
+pub fn feed_within(
+    netns: &std::path::Path,
+    program: &str,
+    arguments: &[&str],
+    input: &str,
+) -> Result<String> {
     let mut command = Command::new(program);
     command.args(arguments);
     let namespace = File::open(netns).with_context(|| format!("opening {}", netns.display()))?;

@@ -45,7 +45,8 @@ async fn two_of_three_nodes_down_means_clear_errors_in_bounded_time() -> Result<
         arena.faults.restart("kill", id).await?;
     }
     let since = Instant::now();
-    wait::until("a publish after the quorum is back", CATCH_UP, async || publish(&arena, 1, 10).await.ok()).await?;
+    wait::until("a publish after the quorum is back", CATCH_UP, async || publish(&arena, 1, 10).await.ok())
+        .await?;
     say(&format!("  publishes again {:.2} s after the quorum was back", since.elapsed().as_secs_f64()));
     arena.finish();
     Ok(())
@@ -114,7 +115,8 @@ async fn a_full_disk_refuses_publishes_while_trim_and_recovery_go_on() -> Result
     for id in arena.cluster.ids() {
         arena.faults.fill(id, 92)?;
     }
-    let refused = wait::until("publishes to be refused", CATCH_UP, async || publish(&arena, 1, 10).await.err());
+    let refused =
+        wait::until("publishes to be refused", CATCH_UP, async || publish(&arena, 1, 10).await.err());
     let refused = refused.await?;
     let reason = Failure::from_status(&refused).reason();
     ensure!(reason == ErrorReason::DiskFull, "{reason:?}: {refused}");

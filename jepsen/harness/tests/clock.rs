@@ -33,7 +33,10 @@ async fn a_leader_whose_clock_jumps_a_year_ages_nothing_out() -> Result<()> {
         (log.log_start > 0).then_some(log.log_start)
     });
     say(&format!("  {} short-lived messages went after {:.2} s", gone.await?, since.elapsed().as_secs_f64()));
-    ensure!(arena.cluster.await_leader(KEPT, 0, CATCH_UP).await? == leader, "the lead went elsewhere meanwhile");
+    ensure!(
+        arena.cluster.await_leader(KEPT, 0, CATCH_UP).await? == leader,
+        "the lead went elsewhere meanwhile"
+    );
     workload.tally().await_acks(100, CATCH_UP).await?;
     let log = arena.cluster.any_log(KEPT, 0).await?;
     ensure!(log.log_start == 0, "{} messages of today were aged out", log.log_start);
@@ -42,7 +45,11 @@ async fn a_leader_whose_clock_jumps_a_year_ages_nothing_out() -> Result<()> {
     let judged = arena.conclude(workload, &Options::default()).await?;
     arena.expect_pass(&judged)?;
     let log = arena.cluster.any_log(KEPT, 0).await?;
-    ensure!(log.log_start == 0, "{} messages of today were aged out after the clock went back", log.log_start);
+    ensure!(
+        log.log_start == 0,
+        "{} messages of today were aged out after the clock went back",
+        log.log_start
+    );
     arena.finish();
     Ok(())
 }

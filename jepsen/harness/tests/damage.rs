@@ -60,7 +60,8 @@ async fn flipped_bits_lose_nothing_and_are_never_served() -> Result<()> {
 /// What the node made of the damage.
 fn response(arena: &Arena, id: u64) -> Result<String> {
     let data = arena.cluster.node(id)?.disk().data();
-    let entries = std::fs::read_dir(data)?.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let entries =
+        std::fs::read_dir(data)?.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
     let aside = entries.filter(|name| name.starts_with("quarantine")).count();
     Ok(format!("{aside} quarantines so far"))
 }

@@ -46,7 +46,10 @@ async fn every_shape_of_partition_heals_without_loss_and_applications_see_no_err
             let took = arena.recovered(&workload, Instant::now()).await?;
             say(&format!("  {name}: went on meanwhile: {went_on}; after heal {:.2} s", took.as_secs_f64()));
             let stuck = name == "partition-everybody";
-            ensure!(went_on || stuck || name.contains("mute") || name.contains("deaf"), "{name}: nothing went on");
+            ensure!(
+                went_on || stuck || name.contains("mute") || name.contains("deaf"),
+                "{name}: nothing went on"
+            );
         }
     }
     let judged = arena.conclude(workload, &options()).await?;

@@ -198,7 +198,8 @@ impl Arena {
     /// The test is over and passed: prints its figures, removes its traces.
     pub fn finish(mut self) {
         self.finished = true;
-        let faults: Vec<String> = self.faults.counts().iter().map(|(name, n)| format!("{name} {n}")).collect();
+        let faults: Vec<String> =
+            self.faults.counts().iter().map(|(name, n)| format!("{name} {n}")).collect();
         let recoveries = self.recoveries.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let worst = recoveries.iter().max().map_or("-".into(), |d| format!("{:.2} s", d.as_secs_f64()));
         let mean = recoveries.iter().sum::<Duration>().as_secs_f64() / recoveries.len().max(1) as f64;
@@ -246,7 +247,10 @@ impl Drop for Evidence {
     fn drop(&mut self) {
         if let Some(run) = &self.0 {
             run.keep();
-            say(&format!("FAILED: seed, configuration, logs, data and history are in {}", run.folder().display()));
+            say(&format!(
+                "FAILED: seed, configuration, logs, data and history are in {}",
+                run.folder().display()
+            ));
         }
     }
 }

@@ -73,7 +73,9 @@ enum Clients {
 
 fn main() -> ExitCode {
     let outcome = match Args::parse().command {
-        Command::Run(args) => tokio::runtime::Runtime::new().map_err(Into::into).and_then(|r| r.block_on(run(args))),
+        Command::Run(args) => {
+            tokio::runtime::Runtime::new().map_err(Into::into).and_then(|r| r.block_on(run(args)))
+        }
         Command::Probe => probe(),
         Command::Sweep => sweep::sweep_all().map(|problems| {
             problems.iter().for_each(|problem| eprintln!("{problem}"));
@@ -99,7 +101,10 @@ fn probe() -> Result<bool> {
 async fn run(args: RunArgs) -> Result<bool> {
     let plan = plan(&args);
     let (spec, options) = clients(args.workload);
-    println!("seed        {}\nfaults      {:?}\nsetup       {:?}\nclients     {spec:?}", plan.seed, args.faults, plan.setup);
+    println!(
+        "seed        {}\nfaults      {:?}\nsetup       {:?}\nclients     {spec:?}",
+        plan.seed, args.faults, plan.setup
+    );
     let mut arena = Arena::open(plan).await?;
     arena.topic("events", args.partitions, Retention::default()).await?;
     let workload = arena.workload("events", args.partitions, &spec);

@@ -160,7 +160,13 @@ impl Member {
 
 impl NodeConfig {
     /// The configuration of one of `members`.
-    pub fn of(member: &Member, members: &[Member], setup: &Setup, data: PathBuf, ready_file: PathBuf) -> Self {
+    pub fn of(
+        member: &Member,
+        members: &[Member],
+        setup: &Setup,
+        data: PathBuf,
+        ready_file: PathBuf,
+    ) -> Self {
         let founder = |m: &Member| Founder {
             id: m.id,
             client: m.at(CLIENT_PORT),

@@ -18,10 +18,10 @@ use crate::net::Network;
 use crate::run::Run;
 use crate::wait;
 
-pub use config::{CLIENT_PORT, Member, METRICS_PORT, NodeConfig, RAFT_PORT, Setup};
+pub use config::{CLIENT_PORT, METRICS_PORT, Member, NodeConfig, RAFT_PORT, Setup};
 pub use node::Node;
-pub use view::Whose;
 pub use process::{Exit, Process, binary, binary_age, tail};
+pub use view::Whose;
 
 /// How long a node may take to listen.
 pub const READY_MAX: Duration = Duration::from_secs(30);

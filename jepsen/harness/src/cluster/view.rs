@@ -89,7 +89,13 @@ impl Cluster {
     ///
     /// # Errors
     /// The status of the answer; `DEADLINE_EXCEEDED` if there was none in time.
-    pub async fn log(&self, at: u64, topic: &str, partition: u32, whose: Whose) -> Result<GetLogResponse, Status> {
+    pub async fn log(
+        &self,
+        at: u64,
+        topic: &str,
+        partition: u32,
+        whose: Whose,
+    ) -> Result<GetLogResponse, Status> {
         let channel = self.channel(at).map_err(|error| Status::invalid_argument(error.to_string()))?;
         let (linearizable, replica_node) = match whose {
             Whose::Linearizable => (true, None),

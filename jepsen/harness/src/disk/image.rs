@@ -24,7 +24,9 @@ impl Image {
         let name = mountpoint.file_name().map_or("disk".into(), |name| name.to_string_lossy().into_owned());
         let file = folder.join(format!("{name}.img"));
         let path = file.to_string_lossy().into_owned();
-        File::create(&file).and_then(|image| image.set_len(bytes)).with_context(|| format!("making {path}"))?;
+        File::create(&file)
+            .and_then(|image| image.set_len(bytes))
+            .with_context(|| format!("making {path}"))?;
         shell::run("mkfs.ext4", &["-q", "-F", "-m", "0", "-E", "nodiscard,lazy_itable_init=1", &path])?;
         let device = shell::run("losetup", &["--find", "--show", &path])?.trim().to_owned();
         let image = Self { file, device, mountpoint: mountpoint.to_owned() };

@@ -153,7 +153,8 @@ impl Faults {
     /// # Errors
     /// If a disk cannot be mounted or a node does not come up.
     pub async fn restore_power(&self, ids: &[u64]) -> Result<()> {
-        let pending = self.recorder.invoke(PROCESS, fault("power-loss", &format!("{ids:?}"), FaultPhase::Healed));
+        let pending =
+            self.recorder.invoke(PROCESS, fault("power-loss", &format!("{ids:?}"), FaultPhase::Healed));
         for id in ids {
             let mut node = self.cluster.node(*id)?;
             node.disk().restore_power()?;
@@ -223,7 +224,10 @@ impl Faults {
         let seen = wait::until("the clock to be seen moved", CLOCK_MAX, async || {
             let cluster = self.cluster.ask(id).await.ok()?;
             let offsets = cluster.nodes.iter().filter(|node| node.node != id);
-            offsets.filter_map(|node| node.clock_offset_ms).any(|ms| ms.unsigned_abs() >= at_least_ms).then_some(())
+            offsets
+                .filter_map(|node| node.clock_offset_ms)
+                .any(|ms| ms.unsigned_abs() >= at_least_ms)
+                .then_some(())
         });
         let effect = match seen.await {
             Ok(()) => FaultEffect::Installed,
@@ -239,7 +243,9 @@ impl Faults {
     /// # Errors
     /// If it cannot be moved.
     pub fn right_clock(&self, id: u64) -> Result<FaultEffect> {
-        self.heal("clock", &target(id), || self.cluster.node(id)?.set_clock("+0").map(|()| FaultEffect::Installed))
+        self.heal("clock", &target(id), || {
+            self.cluster.node(id)?.set_clock("+0").map(|()| FaultEffect::Installed)
+        })
     }
 
     fn install(

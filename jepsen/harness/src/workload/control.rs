@@ -53,7 +53,13 @@ pub(super) async fn administer(scene: Arc<Scene>, mut chance: Chance) {
     }
 }
 
-async fn ask(channel: Channel, op: ControlOp, key: &str, bytes: u64, request_id: String) -> Result<Answer, Unanswered> {
+async fn ask(
+    channel: Channel,
+    op: ControlOp,
+    key: &str,
+    bytes: u64,
+    request_id: String,
+) -> Result<Answer, Unanswered> {
     let mut admin = AdminServiceClient::new(channel);
     let (topic, retention) = (key.to_owned(), Some(Retention { age_ms: None, bytes: Some(bytes) }));
     let done = |index| (ControlAnswer::Done, index);

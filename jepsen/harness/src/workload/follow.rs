@@ -26,7 +26,8 @@ pub(super) async fn follow(scene: Arc<Scene>, nth: u64, mut chance: Chance) {
     };
     let mut next = 0;
     while !scene.is_over() {
-        let call = Read { topic: scene.topic.clone(), partition, session, node: None, from: next, page: None };
+        let call =
+            Read { topic: scene.topic.clone(), partition, session, node: None, from: next, page: None };
         let pending = scene.recorder.invoke(process, call);
         let mut page = Page::default();
         let outcome = fill(&mut reader, &mut page).await;

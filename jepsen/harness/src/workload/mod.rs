@@ -74,7 +74,15 @@ impl Default for Spec {
 impl Spec {
     /// Metadata only, with just enough publishing for the history to have an ack.
     pub fn control() -> Self {
-        Self { administrators: 3, sdk_producers: 1, wire_producers: 0, rivals: 0, pagers: 0, pace_ms: 100, ..Self::default() }
+        Self {
+            administrators: 3,
+            sdk_producers: 1,
+            wire_producers: 0,
+            rivals: 0,
+            pagers: 0,
+            pace_ms: 100,
+            ..Self::default()
+        }
     }
 
     /// SDK producers only.

@@ -44,7 +44,8 @@ pub(super) async fn read(scene: Arc<Scene>, nth: u64, mut chance: Chance) {
         };
         let pending = scene.recorder.invoke(process, call);
         let mut page = Page::default();
-        let outcome = tokio::time::timeout(PATIENCE, fetch(&scene, at, &session, &mut chance, &mut page)).await;
+        let outcome =
+            tokio::time::timeout(PATIENCE, fetch(&scene, at, &session, &mut chance, &mut page)).await;
         scene.tally.read(page.records.len());
         session.go_on(&page);
         match outcome {
@@ -102,7 +103,9 @@ fn take(response: ReadResponse, from: u64, page: &mut Page) -> Result<(), Status
         let damaged = |error| Status::data_loss(format!("batch at {}: {error}", stored.base_offset));
         let batch = Batch::verify(stored.batch).map_err(damaged)?;
         let messages = decode_range(&batch, 0, batch.header().count).map_err(damaged)?;
-        for (message, offset) in messages.iter().zip(stored.base_offset..).filter(|(_, offset)| *offset >= from) {
+        for (message, offset) in
+            messages.iter().zip(stored.base_offset..).filter(|(_, offset)| *offset >= from)
+        {
             page.records.push(oracle::open(offset, message.key.as_deref(), &message.body));
         }
     }

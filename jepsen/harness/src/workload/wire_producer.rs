@@ -109,7 +109,13 @@ impl Producer {
         };
         let producer = ProducerId(opened.producer_id.as_ref().try_into().ok()?);
         let sequences = vec![0; self.scene.partitions as usize];
-        Some(Identity { producer, epoch: opened.epoch, opened_at_ms: opened.opened_at_ms, name: oracle, sequences })
+        Some(Identity {
+            producer,
+            epoch: opened.epoch,
+            opened_at_ms: opened.opened_at_ms,
+            name: oracle,
+            sequences,
+        })
     }
 
     /// Tries one batch at one node after the other, always the same bytes under the same sequence.
@@ -126,7 +132,9 @@ impl Producer {
             };
             use ErrorReason::{DiskFull, NotLeader, Throttled};
             match refusal {
-                None | Some(NotLeader | Throttled | DiskFull) => self.scene.pace(self.chance.between(1, 80)).await,
+                None | Some(NotLeader | Throttled | DiskFull) => {
+                    self.scene.pace(self.chance.between(1, 80)).await
+                }
                 Some(_) => return Fate::GivenUp,
             }
             if self.scene.is_over() {

@@ -43,9 +43,14 @@ impl Workload {
             let held: BTreeMap<u64, &Seen> = records.iter().map(|seen| (seen.offset, seen)).collect();
             for (offset, id_acked) in &acked {
                 let seen = held.get(offset);
-                let seen = seen.with_context(|| format!("node {id} lacks {id_acked} at {partition}:{offset}"))?;
+                let seen =
+                    seen.with_context(|| format!("node {id} lacks {id_acked} at {partition}:{offset}"))?;
                 ensure!(seen.crc_ok, "node {id} serves damaged bytes at {partition}:{offset}");
-                ensure!(seen.id == *id_acked, "node {id} has {} at {partition}:{offset}, not {id_acked}", seen.id);
+                ensure!(
+                    seen.id == *id_acked,
+                    "node {id} has {} at {partition}:{offset}, not {id_acked}",
+                    seen.id
+                );
                 compared += 1;
             }
             looked.next.insert(partition, last + 1);
