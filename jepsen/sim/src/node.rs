@@ -59,7 +59,8 @@ fn incarnation(seed: u64, place: usize, life: u64) -> Incarnation {
 
 impl Machine {
     pub(crate) fn new(place: usize, plan: Arc<Plan>, trace: Arc<Trace>) -> Arc<Self> {
-        let disk = DiskLife { engine: new_engine(&plan), incarnation: incarnation(plan.seed, place, 0), lives: 0 };
+        let disk =
+            DiskLife { engine: new_engine(&plan), incarnation: incarnation(plan.seed, place, 0), lives: 0 };
         let clock = Arc::new(SkewedClock::new(plan.skew_ms[place]));
         Arc::new(Self { place, plan, trace, disk: Mutex::new(disk), clock, registry: Mutex::default() })
     }
@@ -84,6 +85,7 @@ impl Machine {
             listen: Arc::new(net),
             clock: Arc::clone(&self.clock) as _,
             incarnation,
+            may_only_join: false,
             watched_folder: None,
         };
         let mut node = Node::start(config(self.place), parts).await?;

@@ -23,6 +23,10 @@ pub struct Identity {
     pub cluster: String,
     /// This life of the folder.
     pub incarnation: String,
+    /// Damaged data was set aside: this life may join the cluster, but never found one, or a region whose
+    /// disks were all damaged would silently begin anew.
+    #[serde(default)]
+    pub may_only_join: bool,
 }
 
 /// Why a folder cannot be used.
@@ -83,6 +87,7 @@ pub struct DataFolder {
     path: PathBuf,
     incarnation: Incarnation,
     fresh: bool,
+    may_only_join: bool,
     _lock: File,
 }
 
@@ -98,19 +103,24 @@ impl DataFolder {
         fs::create_dir_all(path).map_err(io)?;
         let lock = lock(path)?;
         let file = path.join(IDENTITY);
-        let (incarnation, fresh) = match fs::read(&file) {
+        let ((incarnation, may_only_join), fresh) = match fs::read(&file) {
             Ok(bytes) => (check(&file, &bytes, node, cluster)?, false),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                (found(path, node, cluster, Incarnation::from_u128(draw()))?, true)
+                ((found(path, node, cluster, Incarnation::from_u128(draw()), false)?, false), true)
             }
             Err(error) => return Err(io(error)),
         };
-        Ok(Self { path: path.to_path_buf(), incarnation, fresh, _lock: lock })
+        Ok(Self { path: path.to_path_buf(), incarnation, fresh, may_only_join, _lock: lock })
     }
 
     /// This life of the folder.
     pub fn incarnation(&self) -> Incarnation {
         self.incarnation
+    }
+
+    /// Whether this life may join a cluster but never found one.
+    pub fn may_only_join(&self) -> bool {
+        self.may_only_join
     }
 
     /// Whether it was made just now.
@@ -144,8 +154,9 @@ impl DataFolder {
         if self.engine().exists() {
             fs::rename(self.engine(), aside.join("engine")).map_err(io)?;
         }
-        self.incarnation = found(&self.path, node, cluster, Incarnation::from_u128(draw()))?;
+        self.incarnation = found(&self.path, node, cluster, Incarnation::from_u128(draw()), true)?;
         self.fresh = true;
+        self.may_only_join = true;
         Ok(aside)
     }
 
@@ -182,10 +193,11 @@ fn found(
     node: NodeId,
     cluster: &str,
     incarnation: Incarnation,
+    may_only_join: bool,
 ) -> Result<Incarnation, FolderError> {
     let io = |error| FolderError::Io { path: path.to_path_buf(), error };
-    let identity =
-        Identity { format: FORMAT, node, cluster: cluster.into(), incarnation: incarnation.to_string() };
+    let (cluster, life) = (cluster.to_string(), incarnation.to_string());
+    let identity = Identity { format: FORMAT, node, cluster, incarnation: life, may_only_join };
     let text = serde_json::to_vec_pretty(&identity).map_err(|error| io(error.into()))?;
     let temporary = path.join("meridian.json.new");
     fs::write(&temporary, text).map_err(io)?;
@@ -195,7 +207,7 @@ fn found(
     Ok(incarnation)
 }
 
-fn check(file: &Path, bytes: &[u8], node: NodeId, cluster: &str) -> Result<Incarnation, FolderError> {
+fn check(file: &Path, bytes: &[u8], node: NodeId, cluster: &str) -> Result<(Incarnation, bool), FolderError> {
     let path = file.to_path_buf();
     let damaged = |why: String| FolderError::Damaged { path: path.clone(), why };
     // The format is looked at before the rest: a newer one may have other fields.
@@ -215,7 +227,7 @@ fn check(file: &Path, bytes: &[u8], node: NodeId, cluster: &str) -> Result<Incar
     }
     let number =
         u128::from_str_radix(&identity.incarnation, 16).map_err(|error| damaged(error.to_string()))?;
-    Ok(Incarnation::from_u128(number))
+    Ok((Incarnation::from_u128(number), identity.may_only_join))
 }
 
 #[cfg(test)]
@@ -258,5 +270,8 @@ mod tests {
         assert!(aside.join("engine/data").exists());
         assert!(!folder.engine().exists());
         assert_eq!(folder.incarnation(), Incarnation::from_u128(9));
+        drop(folder);
+        let again = DataFolder::open(temp.path(), N1, "c", || 8).expect("opens");
+        assert!(again.may_only_join(), "a life after damage never founds a cluster");
     }
 }

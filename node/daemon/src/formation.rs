@@ -71,6 +71,7 @@ pub(crate) struct Formation {
     pub(crate) registry: Arc<Registry>,
     pub(crate) control: Arc<ControlPlane>,
     pub(crate) founding: Arc<Founding>,
+    pub(crate) may_only_join: bool,
 }
 
 enum Seen {
@@ -133,6 +134,11 @@ impl Formation {
                 Some(incarnation) => drop(founders.insert(node, incarnation)),
                 None => missing.push(format!("{node} has no incarnation")),
             }
+        }
+        if missing.is_empty() && self.may_only_join {
+            let why = "damaged data was set aside here, and no node remembers the cluster: nothing is founded anew; \
+                       restore a node from its quarantine or a backup";
+            return Seen::Wait(why.into());
         }
         match missing.is_empty() && self.is_founder() {
             true => Seen::AllNew(founders),

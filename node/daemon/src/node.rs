@@ -41,6 +41,8 @@ pub struct NodeParts {
     pub clock: Arc<dyn Clock>,
     /// This life of the disk.
     pub incarnation: Incarnation,
+    /// Damaged data was set aside before this life: it joins its cluster and never founds one.
+    pub may_only_join: bool,
     /// Whose space to watch. `None`: a disk without end.
     pub watched_folder: Option<PathBuf>,
 }
@@ -137,6 +139,7 @@ impl Node {
             clocks,
             parts: group_parts,
             founding: Arc::new(Founding::default()),
+            may_only_join: parts.may_only_join,
         };
         let (stop, stopped) = watch::channel(false);
         let (failed, failures) = tokio::sync::mpsc::channel(8);

@@ -51,6 +51,7 @@ pub(crate) struct Rooms {
     pub(crate) clocks: Arc<ClockBook>,
     pub(crate) parts: GroupParts,
     pub(crate) founding: Arc<Founding>,
+    pub(crate) may_only_join: bool,
 }
 
 impl Rooms {
@@ -182,6 +183,7 @@ impl Rooms {
             registry: self.registry,
             control: self.control,
             founding: self.founding,
+            may_only_join: self.may_only_join,
         };
         tokio::spawn(async move {
             if let Err(error) = formation.run().await {

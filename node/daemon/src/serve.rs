@@ -138,6 +138,7 @@ pub(crate) async fn start(config: Config) -> Result<(Node, DataFolder), ServeErr
         listen: Arc::new(TcpListen),
         clock: Arc::new(SystemClock),
         incarnation: folder.incarnation(),
+        may_only_join: folder.may_only_join(),
         watched_folder: Some(folder.path().to_path_buf()),
     };
     let node = Node::start(config, parts).await?;
