@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use meridian_storage::engine::KeyValue;
-use meridian_storage::{Engine, EngineError, EngineSnapshot, Family, MemoryEngine, Range, Value, Write, WriteSet};
+use meridian_storage::{
+    Engine, EngineError, EngineSnapshot, Family, MemoryEngine, Range, Value, Write, WriteSet,
+};
 
 use crate::trace::{Event, Trace};
 
@@ -46,7 +48,13 @@ impl Engine for TracedEngine {
         self.engine.get(family, key)
     }
 
-    fn scan(&self, family: Family, range: &Range, rows: usize, bytes: usize) -> Result<Vec<KeyValue>, EngineError> {
+    fn scan(
+        &self,
+        family: Family,
+        range: &Range,
+        rows: usize,
+        bytes: usize,
+    ) -> Result<Vec<KeyValue>, EngineError> {
         self.engine.scan(family, range, rows, bytes)
     }
 

@@ -44,7 +44,10 @@ fn next_entropy() -> u64 {
 /// # Safety
 /// As there: `out` points to a `timespec`.
 #[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, out: *mut libc::timespec) -> libc::c_int {
+pub(crate) unsafe extern "C" fn clock_gettime(
+    clock: libc::clockid_t,
+    out: *mut libc::timespec,
+) -> libc::c_int {
     let Ok(Some(elapsed_ns)) = NOW_NS.try_with(Cell::get) else {
         // SAFETY: the caller's promise, passed on.
         return unsafe { libc::syscall(libc::SYS_clock_gettime, clock, out) } as libc::c_int;
@@ -67,7 +70,11 @@ pub(crate) unsafe extern "C" fn clock_gettime(clock: libc::clockid_t, out: *mut 
 /// # Safety
 /// As there: `out` points to `len` bytes.
 #[unsafe(no_mangle)]
-pub(crate) unsafe extern "C" fn getrandom(out: *mut libc::c_void, len: libc::size_t, flags: libc::c_uint) -> libc::ssize_t {
+pub(crate) unsafe extern "C" fn getrandom(
+    out: *mut libc::c_void,
+    len: libc::size_t,
+    flags: libc::c_uint,
+) -> libc::ssize_t {
     if !matches!(NOW_NS.try_with(Cell::get), Ok(Some(_))) {
         // SAFETY: the caller's promise, passed on.
         return unsafe { libc::syscall(libc::SYS_getrandom, out, len, flags) } as libc::ssize_t;

@@ -27,7 +27,12 @@ pub(crate) struct Nemesis {
 }
 
 impl Nemesis {
-    pub(crate) fn new(plan: &Plan, machines: Vec<Arc<Machine>>, recorder: Recorder, trace: Arc<Trace>) -> Self {
+    pub(crate) fn new(
+        plan: &Plan,
+        machines: Vec<Arc<Machine>>,
+        recorder: Recorder,
+        trace: Arc<Trace>,
+    ) -> Self {
         let mut planned = plan.faults.clone();
         planned.reverse();
         let links = Links::new(plan.latency_ms);
@@ -53,7 +58,11 @@ impl Nemesis {
     fn install(&mut self, sim: &mut Sim<'_>, planned: Planned) {
         let fault = planned.fault.clone();
         let pending = self.recorder.invoke(PROCESS, call(&fault, FaultPhase::Installed));
-        self.trace.record(Event::Fault, "boss", format!("install {} {}", fault.name(), fault.target()).as_bytes());
+        self.trace.record(
+            Event::Fault,
+            "boss",
+            format!("install {} {}", fault.name(), fault.target()).as_bytes(),
+        );
         self.active.push(planned);
         // Silence before death: the system of a node without power closes no connection.
         self.follow_links(sim);
@@ -73,7 +82,11 @@ impl Nemesis {
 
     fn heal(&mut self, sim: &mut Sim<'_>, fault: &Fault) {
         let pending = self.recorder.invoke(PROCESS, call(fault, FaultPhase::Healed));
-        self.trace.record(Event::Fault, "boss", format!("heal {} {}", fault.name(), fault.target()).as_bytes());
+        self.trace.record(
+            Event::Fault,
+            "boss",
+            format!("heal {} {}", fault.name(), fault.target()).as_bytes(),
+        );
         self.follow_links(sim);
         if let Fault::ClockJump { node, by_ms } = fault {
             self.machines[*node].jump_clock(-by_ms);

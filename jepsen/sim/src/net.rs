@@ -35,7 +35,9 @@ impl Net {
     }
 
     fn traced(&self, stream: TcpStream) -> Traced {
-        let end = |address: io::Result<std::net::SocketAddr>| address.map_or_else(|_| "?".into(), |a| a.to_string());
+        let end = |address: io::Result<std::net::SocketAddr>| {
+            address.map_or_else(|_| "?".into(), |a| a.to_string())
+        };
         let place = format!("{} {}>{}", self.host, end(stream.local_addr()), end(stream.peer_addr()));
         Traced { stream, place, trace: Arc::clone(&self.trace) }
     }
@@ -82,7 +84,8 @@ impl Connector for Net {
 impl Listen for Net {
     async fn bind(&self, address: &str) -> io::Result<Bound> {
         let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
-        let port = port.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "an address is host:port"))?;
+        let port =
+            port.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "an address is host:port"))?;
         let listener = TcpListener::bind(("0.0.0.0", port)).await?;
         let incoming = futures::stream::unfold((listener, self.clone()), |(listener, net)| async move {
             let accepted = listener.accept().await.map(|(stream, _)| Accepted(Box::new(net.traced(stream))));
@@ -100,7 +103,11 @@ pub(crate) struct Traced {
 }
 
 impl AsyncRead for Traced {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         self.trace.record(Event::Read, &self.place, &buf.filled()[before..]);

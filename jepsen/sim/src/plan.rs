@@ -193,7 +193,8 @@ mod tests {
             let plan = Plan::of(seed, 15_000, Plant::None);
             assert!(plan.faults.iter().all(|planned| planned.begin_ms < planned.end_ms.max(1)));
             assert!(plan.faults.iter().all(|planned| planned.end_ms <= plan.work_ms));
-            let wipes = plan.faults.iter().filter(|planned| matches!(planned.fault, Fault::Wipe { .. })).count();
+            let wipes =
+                plan.faults.iter().filter(|planned| matches!(planned.fault, Fault::Wipe { .. })).count();
             assert!(wipes <= 1, "seed {seed}");
         }
     }

@@ -65,7 +65,10 @@ impl fmt::Display for Summary {
 ///
 /// # Errors
 /// The first run that could not be judged at all.
-#[expect(clippy::disallowed_methods, reason = "how long a sweep takes in the real world is one of its figures")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long a sweep takes in the real world is one of its figures"
+)]
 pub fn sweep(specs: &[Spec], tell: impl Fn(&Outcome) + Sync) -> Result<(Vec<Outcome>, Summary)> {
     let begun = Instant::now();
     let threads = std::thread::available_parallelism().map_or(2, usize::from).min(specs.len().max(1));
@@ -80,7 +83,9 @@ pub fn sweep(specs: &[Spec], tell: impl Fn(&Outcome) + Sync) -> Result<(Vec<Outc
     };
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
-        let ended = workers.into_iter().map(|worker| worker.join().unwrap_or_else(|_| anyhow::bail!("a worker panicked")));
+        let ended = workers
+            .into_iter()
+            .map(|worker| worker.join().unwrap_or_else(|_| anyhow::bail!("a worker panicked")));
         ended.collect::<Result<Vec<()>>>()
     })?;
     let mut outcomes = done.into_inner();

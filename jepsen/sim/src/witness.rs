@@ -38,7 +38,9 @@ fn listens(metadata: &Metadata<'_>) -> bool {
     }
     match target {
         NETWORK => true,
-        _ if target.starts_with("meridian") || target.starts_with("openraft") => *metadata.level() <= Level::DEBUG,
+        _ if target.starts_with("meridian") || target.starts_with("openraft") => {
+            *metadata.level() <= Level::DEBUG
+        }
         _ => *metadata.level() <= Level::WARN,
     }
 }

@@ -32,15 +32,32 @@ pub(crate) async fn work(scene: Arc<Scene>, host: usize) -> turmoil::Result {
     let fork = |label: &str| scene.chance(&format!("{label}-{nth}"));
     let mut clients = JoinSet::new();
     clients.spawn_local(sdk_producer::produce(Arc::clone(&scene), wires.clone(), nth, fork("sdk")));
-    clients.spawn_local(wire_producer::produce(Arc::clone(&scene), wires.clone(), format!("wire-{nth}"), None, fork("wire")));
+    clients.spawn_local(wire_producer::produce(
+        Arc::clone(&scene),
+        wires.clone(),
+        format!("wire-{nth}"),
+        None,
+        fork("wire"),
+    ));
     let rival = (format!("rival-{nth}"), Some("rival".to_owned()));
-    clients.spawn_local(wire_producer::produce(Arc::clone(&scene), wires.clone(), rival.0, rival.1, fork("rival")));
+    clients.spawn_local(wire_producer::produce(
+        Arc::clone(&scene),
+        wires.clone(),
+        rival.0,
+        rival.1,
+        fork("rival"),
+    ));
     clients.spawn_local(pages::read(Arc::clone(&scene), wires.clone(), None, fork("pages")));
     clients.spawn_local(ends::probe(Arc::clone(&scene), wires.clone(), fork("ends")));
     clients.spawn_local(administrator::administer(Arc::clone(&scene), wires.clone(), fork("control")));
     match nth {
         0 => clients.spawn_local(follower::follow(Arc::clone(&scene), wires, fork("follow"))),
-        _ => clients.spawn_local(pages::read(Arc::clone(&scene), wires, Some(scene.plan.seed % NODES as u64), fork("replica"))),
+        _ => clients.spawn_local(pages::read(
+            Arc::clone(&scene),
+            wires,
+            Some(scene.plan.seed % NODES as u64),
+            fork("replica"),
+        )),
     };
     while let Some(ended) = clients.join_next().await {
         ended?;

@@ -104,7 +104,9 @@ fn take(response: ReadResponse, from: u64, page: &mut Page) -> Result<(), Status
         let damaged = |error| Status::data_loss(format!("batch at {}: {error}", stored.base_offset));
         let batch = Batch::verify(stored.batch).map_err(damaged)?;
         let messages = decode_range(&batch, 0, batch.header().count).map_err(damaged)?;
-        for (message, offset) in messages.iter().zip(stored.base_offset..).filter(|(_, offset)| *offset >= from) {
+        for (message, offset) in
+            messages.iter().zip(stored.base_offset..).filter(|(_, offset)| *offset >= from)
+        {
             page.records.push(oracle::open(offset, message.key.as_deref(), &message.body));
         }
     }

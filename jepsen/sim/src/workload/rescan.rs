@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use meridian_history::{FinalRead, Scan, Skip, SkipReason};
 use meridian_proto::v1::GetLogResponse;
-use meridian_sdk::{Client, Error, Item, NodeId, Start};
+use meridian_sdk::{Client, Error, Item, NodeId, Offset, Start};
 use tokio::time::Instant;
 
 use super::scene::{Scene, TOPIC};
@@ -27,7 +27,10 @@ pub(super) async fn rescan(scene: &Scene, wires: &Wires) {
     let Ok(client) = wires.sdk(scene.plan.seed) else { return };
     for (node, partition) in (0..NODES).flat_map(|node| (0..scene.plan.partitions).map(move |p| (node, p))) {
         if let Err(why) = scan(scene, wires, &client, node, partition).await {
-            scene.problem(format!("{} of partition {partition} could not be read to its end: {why}", HOSTS[node]));
+            scene.problem(format!(
+                "{} of partition {partition} could not be read to its end: {why}",
+                HOSTS[node]
+            ));
         }
     }
 }
@@ -49,7 +52,8 @@ async fn converge(scene: &Scene, wires: &Wires, partition: u32) {
         }
         if Instant::now() > deadline {
             let told: Vec<String> = standings.iter().map(tell).collect();
-            return scene.problem(format!("replicas of partition {partition} did not converge: {}", told.join(", ")));
+            return scene
+                .problem(format!("replicas of partition {partition} did not converge: {}", told.join(", ")));
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
@@ -62,7 +66,13 @@ fn tell(standing: &Standing) -> String {
     }
 }
 
-async fn scan(scene: &Scene, wires: &Wires, client: &Client, node: usize, partition: u32) -> Result<(), String> {
+async fn scan(
+    scene: &Scene,
+    wires: &Wires,
+    client: &Client,
+    node: usize,
+    partition: u32,
+) -> Result<(), String> {
     let bounds = ends::chain(scene, wires, PROCESS, node, partition).await;
     let replica = HOSTS[node].to_owned();
     let call = FinalRead { topic: TOPIC.to_owned(), partition, replica, scan: None };
@@ -75,7 +85,10 @@ async fn scan(scene: &Scene, wires: &Wires, client: &Client, node: usize, partit
         }
     };
     if bounds.log_start > 0 && !scene.plan.expires_soon() {
-        scene.problem(format!("{} trimmed partition {partition} to {} too early", HOSTS[node], bounds.log_start));
+        scene.problem(format!(
+            "{} trimmed partition {partition} to {} too early",
+            HOSTS[node], bounds.log_start
+        ));
     }
     scene.note_trimmed(bounds.log_start);
     let mut scan = Scan { start: bounds.log_start, end: bounds.log_end, ..Scan::default() };
@@ -95,7 +108,9 @@ async fn fill(client: &Client, partition: u32, node: usize, scan: &mut Scan) -> 
     if scan.end == scan.start {
         return Ok(());
     }
-    let reader = client.reader(TOPIC).partition(partition).replica(NodeId(node as u64 + 1)).start(Start::Earliest);
+    // From the start as it was: what retention removes meanwhile is then told as skipped.
+    let reader = client.reader(TOPIC).partition(partition).start(Start::Offset(Offset(scan.start)));
+    let reader = reader.replica(NodeId(node as u64 + 1));
     let mut reader = reader.limit(scan.end - scan.start).patience(SCAN_PATIENCE).open().await?;
     while let Some(item) = reader.next().await {
         match item? {

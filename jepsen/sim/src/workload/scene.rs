@@ -119,7 +119,8 @@ impl Scene {
     /// A key that belongs to a partition.
     pub(super) fn key_of(&self, partition: u32) -> String {
         let keys = (0_u32..).map(|n| format!("key-{n}"));
-        let mut fitting = keys.filter(|key| hash::partition_of(key.as_bytes(), self.plan.partitions) == partition);
+        let mut fitting =
+            keys.filter(|key| hash::partition_of(key.as_bytes(), self.plan.partitions) == partition);
         fitting.next().unwrap_or_default()
     }
 

@@ -8,9 +8,9 @@ use futures::{FutureExt, StreamExt};
 use meridian_history::{Appended, MessageId, Pending, Publish, Sent};
 use meridian_sdk::{Delivery, Error, Message, Producer};
 
+use super::oracle;
 use super::scene::{Scene, TOPIC};
 use super::wires::Wires;
-use super::oracle;
 use crate::chance::Chance;
 
 /// Messages on their way at once.
@@ -77,10 +77,17 @@ fn call(partition: u32, id: MessageId, key: &str, crc: u32) -> Publish {
     }
 }
 
-async fn settle(scene: &Scene, slot: u64, partition: u32, pending: Pending<Publish>, delivery: Delivery) -> u64 {
+async fn settle(
+    scene: &Scene,
+    slot: u64,
+    partition: u32,
+    pending: Pending<Publish>,
+    delivery: Delivery,
+) -> u64 {
     match delivery.await {
         Ok(receipt) if receipt.partition == partition => {
-            pending.ok(Appended { first_offset: Some(receipt.offset.0), duplicate: receipt.duplicate });
+            // Whatever attempt of the SDK stored it, it was this operation that did.
+            pending.ok(Appended::at(receipt.offset.0));
             scene.acked(1);
         }
         Ok(receipt) => {

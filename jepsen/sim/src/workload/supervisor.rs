@@ -37,7 +37,9 @@ pub(crate) async fn supervise(scene: Arc<Scene>) -> turmoil::Result {
         tokio::time::sleep(LOOK_EVERY).await;
     }
     if scene.client_hosts_done() < CLIENTS as u64 {
-        scene.problem(format!("clients did not finish within {CLIENTS_END_WITHIN:?} after everything was healed"));
+        scene.problem(format!(
+            "clients did not finish within {CLIENTS_END_WITHIN:?} after everything was healed"
+        ));
     }
     rescan::rescan(&scene, &wires).await;
     scene.enter(Stage::Done);
@@ -47,19 +49,26 @@ pub(crate) async fn supervise(scene: Arc<Scene>) -> turmoil::Result {
 async fn create(scene: &Scene, wires: &Wires) {
     let retention = Retention { age_ms: scene.plan.retention_age_ms, bytes: None };
     let topic = NewTopic { retention, ..NewTopic::new(TOPIC, scene.plan.partitions) };
+    let mut chance = scene.chance("topic");
     loop {
-        let Ok(client) = wires.sdk(scene.plan.seed) else { return };
+        // Another client each time: a refused request stays refused.
+        let Ok(client) = wires.sdk(chance.any()) else { return };
         match client.admin().create_topic(topic.clone()).await {
             Ok(_) => return,
             Err(Error::Refused(refused)) if refused.reason == meridian_sdk::Reason::AlreadyExists => return,
-            Err(_) => tokio::time::sleep(LOOK_EVERY).await,
+            Err(error) => {
+                tracing::info!(%error, "the topic is not there yet");
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
         }
     }
 }
 
 /// Waits until every node runs a copy of every partition.
 async fn await_replicas(wires: &Wires, partitions: u32) {
-    for (node, partition) in (0..NODES).flat_map(|node| (0..partitions).map(move |partition| (node, partition))) {
+    for (node, partition) in
+        (0..NODES).flat_map(|node| (0..partitions).map(move |partition| (node, partition)))
+    {
         while ends::log(wires, node, partition, Some(node)).await.is_err() {
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -70,14 +79,18 @@ async fn await_replicas(wires: &Wires, partitions: u32) {
 async fn serve_again(scene: &Scene, wires: &Wires) {
     for partition in 0..scene.plan.partitions {
         if let Err(why) = publish_one(scene, wires, partition).await {
-            scene.problem(format!("partition {partition} took no message within {SERVES_WITHIN:?} after heal: {why}"));
+            scene.problem(format!(
+                "partition {partition} took no message within {SERVES_WITHIN:?} after heal: {why}"
+            ));
         }
         for node in 0..NODES {
             let deadline = Instant::now() + SERVES_WITHIN;
             while let Err(status) = ends::log(wires, node, partition, None).await {
                 if Instant::now() > deadline {
                     let (name, why) = (HOSTS[node], status.message());
-                    scene.problem(format!("{name} confirmed no end of partition {partition} after heal: {why}"));
+                    scene.problem(format!(
+                        "{name} confirmed no end of partition {partition} after heal: {why}"
+                    ));
                     break;
                 }
                 tokio::time::sleep(LOOK_EVERY).await;
@@ -104,7 +117,7 @@ async fn publish_one(scene: &Scene, wires: &Wires, partition: u32) -> Result<(),
     let client = wires.sdk(scene.plan.seed ^ u64::from(partition))?;
     let producer = client.producer(TOPIC).delivery_timeout(SERVES_WITHIN).build().await?;
     let receipt = producer.send(Message::new(body).with_key(key)).await?.await?;
-    pending.ok(Appended { first_offset: Some(receipt.offset.0), duplicate: receipt.duplicate });
+    pending.ok(Appended::at(receipt.offset.0));
     scene.acked(1);
     Ok(())
 }

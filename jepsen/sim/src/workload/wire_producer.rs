@@ -58,7 +58,13 @@ struct Producer {
 }
 
 /// Publishes until the work is over.
-pub(super) async fn produce(scene: Arc<Scene>, wires: Wires, label: String, name: Option<String>, chance: Chance) {
+pub(super) async fn produce(
+    scene: Arc<Scene>,
+    wires: Wires,
+    label: String,
+    name: Option<String>,
+    chance: Chance,
+) {
     let process = scene.number();
     let mut producer = Producer { scene, wires, process, label, name, chance, openings: 0 };
     while !producer.scene.is_over() {
@@ -68,7 +74,10 @@ pub(super) async fn produce(scene: Arc<Scene>, wires: Wires, label: String, name
         };
         // A named producer gives its rival a turn; both go on sending under their old epochs for a while.
         let mut batches = if producer.name.is_some() { producer.chance.between(5, 60) } else { u64::MAX };
-        while batches > 0 && !producer.scene.is_over() && producer.publish(&mut identity).await == Fate::Stored {
+        while batches > 0
+            && !producer.scene.is_over()
+            && producer.publish(&mut identity).await == Fate::Stored
+        {
             batches -= 1;
             producer.scene.pace(producer.scene.plan.pace_ms).await;
         }
@@ -112,7 +121,13 @@ impl Producer {
         };
         let producer = ProducerId(opened.producer_id.as_ref().try_into().ok()?);
         let sequences = vec![0; self.scene.plan.partitions as usize];
-        Some(Identity { producer, epoch: opened.epoch, opened_at_ms: opened.opened_at_ms, name: oracle, sequences })
+        Some(Identity {
+            producer,
+            epoch: opened.epoch,
+            opened_at_ms: opened.opened_at_ms,
+            name: oracle,
+            sequences,
+        })
     }
 
     /// Tries one batch at one node after the other, always the same bytes under the same sequence.
@@ -143,7 +158,8 @@ impl Producer {
         let key = self.scene.key_of(partition);
         let codec = self.chance.pick(&[Codec::None, Codec::Lz4, Codec::Zstd]);
         let flags = if self.name.is_some() { FLAG_NAMED_PRODUCER } else { 0 };
-        let mut builder = BatchBuilder::new(codec).producer(identity.producer, identity.epoch, first).flags(flags);
+        let mut builder =
+            BatchBuilder::new(codec).producer(identity.producer, identity.epoch, first).flags(flags);
         let mut messages = Vec::new();
         for sequence in first..first + self.chance.between(1, 5) {
             let id = MessageId::new(&identity.name, u64::from(identity.epoch), sequence);

@@ -58,7 +58,8 @@ impl Wires {
     /// A client of the SDK with connections of its own.
     pub(super) fn sdk(&self, seed: u64) -> Result<Client, Error> {
         let config = ClientConfig::new((0..NODES).map(client_address));
-        let config = config.with_seed(seed).with_connector(self.net.clone()).with_clock(SkewedClock::default());
+        let config =
+            config.with_seed(seed).with_connector(self.net.clone()).with_clock(SkewedClock::default());
         Client::new(config)
     }
 }
