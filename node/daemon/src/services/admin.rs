@@ -6,7 +6,7 @@ mod topics;
 use std::sync::Arc;
 use std::time::Duration;
 
-use meridian_machine::control::ControlChange;
+use meridian_machine::control::{ControlChange, ControlMachine};
 use meridian_proto::admin as pb;
 use meridian_proto::admin::admin_service_server::AdminService;
 use meridian_proto::v1::{ErrorReason, Failure};
@@ -32,15 +32,14 @@ impl Admin {
         self.control.change(change, PATIENCE).await.map_err(|error| of_control(&error))
     }
 
-    /// What is read after this is at least as new as everything acknowledged before.
-    async fn current(&self) -> Result<u64, Failure> {
-        self.control.linearizable(PATIENCE).await.map_err(|error| of_control(&error))
+    /// Looks at a state at least as new as everything acknowledged before, and says which index it is of.
+    async fn look_now<R>(&self, look: impl FnOnce(&ControlMachine) -> R) -> Result<(R, u64), Failure> {
+        self.control.linearizable(PATIENCE).await.map_err(|error| of_control(&error))?;
+        // More may have been applied meanwhile: the index belongs to what is looked at, not to what was awaited.
+        self.look(|machine| (look(machine), machine.last_applied().index))
     }
 
-    fn look<R>(
-        &self,
-        look: impl FnOnce(&meridian_machine::control::ControlMachine) -> R,
-    ) -> Result<R, Failure> {
+    fn look<R>(&self, look: impl FnOnce(&ControlMachine) -> R) -> Result<R, Failure> {
         let not_ready = || Failure::new(ErrorReason::Unavailable, "this node does not know the cluster yet");
         self.control.look(look).ok_or_else(not_ready)
     }
@@ -81,8 +80,8 @@ impl AdminService for Admin {
         request: Request<pb::ListTenantsRequest>,
     ) -> Result<Response<pb::ListTenantsResponse>, Status> {
         let request = request.into_inner();
-        let control_index = self.current().await?;
-        let names = self.look(|machine| machine.tenants().map(|tenant| tenant.name.clone()).collect())?;
+        let looked = self.look_now(|machine| machine.tenants().map(|tenant| tenant.name.clone()).collect());
+        let (names, control_index) = looked.await?;
         let (tenants, next_page_token) = page(names, request.page_size, &request.page_token);
         Ok(Response::new(pb::ListTenantsResponse { tenants, next_page_token, control_index }))
     }
@@ -113,9 +112,8 @@ impl AdminService for Admin {
     ) -> Result<Response<pb::ListNamespacesResponse>, Status> {
         let request = request.into_inner();
         let tenant = or_default(request.tenant);
-        let control_index = self.current().await?;
-        let names = self
-            .look(|machine| machine.namespaces(&tenant).map(|namespace| namespace.name.clone()).collect())?;
+        let names = |machine: &ControlMachine| machine.namespaces(&tenant).map(|n| n.name.clone()).collect();
+        let (names, control_index) = self.look_now(names).await?;
         let (namespaces, next_page_token) = page(names, request.page_size, &request.page_token);
         Ok(Response::new(pb::ListNamespacesResponse { namespaces, next_page_token, control_index }))
     }

@@ -1,5 +1,6 @@
 //! Topics: created, shown, changed, grown, deleted.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use meridian_machine::control::ControlChange;
@@ -17,6 +18,10 @@ use crate::services::answers::topic_name;
 const LEADERS_MAX: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 const REPLICATION_DEFAULT: u32 = 3;
+
+fn missing(name: &TopicName) -> Failure {
+    Failure::new(ErrorReason::NotFound, format!("topic {name} does not exist")).with("field", "topic")
+}
 
 fn seed() -> u128 {
     let draw = || u128::from(meridian_raft::runtime::next_random());
@@ -48,7 +53,7 @@ impl Admin {
         };
         let changed = self.change(change).await?;
         let pending_partitions = self.await_leaders(&name).await;
-        let topic = self.topic(&name)?;
+        let topic = self.changed_topic(&name)?;
         Ok(pb::CreateTopicResponse { topic: Some(topic), control_index: changed.index, pending_partitions })
     }
 
@@ -74,8 +79,9 @@ impl Admin {
 
     pub(super) async fn describe(&self, name: &str) -> Result<pb::GetTopicResponse, Failure> {
         let name = topic_name(name)?;
-        let control_index = self.current().await?;
-        Ok(pb::GetTopicResponse { topic: Some(self.topic(&name)?), control_index })
+        let (found, control_index) = self.look_now(|machine| machine.topic(&name).cloned()).await?;
+        let topic = found.ok_or_else(|| missing(&name).with("control_index", control_index))?;
+        Ok(pb::GetTopicResponse { topic: Some(self.present(&topic)), control_index })
     }
 
     pub(super) async fn list(
@@ -83,17 +89,18 @@ impl Admin {
         request: pb::ListTopicsRequest,
     ) -> Result<pb::ListTopicsResponse, Failure> {
         let tenant = or_default(request.tenant);
-        let control_index = self.current().await?;
-        let names = self.look(|machine| {
+        let looking = self.look_now(|machine| {
             let fits = |topic: &&Topic| {
                 topic.name.tenant() == tenant
                     && (request.namespace.is_empty() || topic.name.namespace() == request.namespace)
             };
-            machine.topics().filter(fits).map(|topic| topic.name.resource()).collect()
-        })?;
+            let found = machine.topics().filter(fits).map(|topic| (topic.name.resource(), topic.clone()));
+            found.collect::<BTreeMap<_, _>>()
+        });
+        let (found, control_index) = looking.await?;
+        let names = found.keys().cloned().collect();
         let (names, next_page_token) = page(names, request.page_size, &request.page_token);
-        let topics = names.iter().filter_map(|name| TopicName::parse(name).ok());
-        let topics = topics.filter_map(|name| self.topic(&name).ok()).collect();
+        let topics = names.iter().filter_map(|name| Some(self.present(found.get(name)?))).collect();
         Ok(pb::ListTopicsResponse { topics, next_page_token, control_index })
     }
 
@@ -114,7 +121,7 @@ impl Admin {
         };
         let changed = self.change(change).await?;
         let pending_partitions = self.await_policy(&name, changed.index).await;
-        let topic = Some(self.topic(&name)?);
+        let topic = Some(self.changed_topic(&name)?);
         Ok(pb::UpdateTopicResponse { topic, control_index: changed.index, pending_partitions })
     }
 
@@ -152,7 +159,7 @@ impl Admin {
         self.await_leaders(&name).await;
         let warning = "keys re-route: from now on a key's messages may go to another partition than before, \
                        and their order holds within each partition only";
-        let topic = Some(self.topic(&name)?);
+        let topic = Some(self.changed_topic(&name)?);
         Ok(pb::AddPartitionsResponse { topic, control_index: changed.index, warning: warning.into() })
     }
 
@@ -175,12 +182,14 @@ impl Admin {
         }
     }
 
-    fn topic(&self, name: &TopicName) -> Result<pb::Topic, Failure> {
+    /// A topic that was just changed. Somebody else may have deleted it since: the change was made all the same.
+    fn changed_topic(&self, name: &TopicName) -> Result<pb::Topic, Failure> {
         let found = self.look(|machine| machine.topic(name).cloned())?;
-        let missing = || {
-            Failure::new(ErrorReason::NotFound, format!("topic {name} does not exist")).with("field", "topic")
-        };
-        let topic = found.ok_or_else(missing)?;
+        let gone = || pb::Topic { topic: name.resource(), deleting: true, ..pb::Topic::default() };
+        Ok(found.map_or_else(gone, |topic| self.present(&topic)))
+    }
+
+    fn present(&self, topic: &Topic) -> pb::Topic {
         let partitions = (0u32..).zip(&topic.partitions).map(|(partition, placement)| pb::Partition {
             partition,
             group: placement.group.0,
@@ -192,13 +201,13 @@ impl Admin {
                 Leader::Unknown => None,
             },
         });
-        Ok(pb::Topic {
+        pb::Topic {
             topic: topic.name.resource(),
             replication: topic.replication,
             retention: Some(pb::Retention { age_ms: topic.retention.age_ms, bytes: topic.retention.bytes }),
             partitions: partitions.collect(),
             etag: topic.version.to_string(),
             deleting: topic.deleting,
-        })
+        }
     }
 }
