@@ -198,18 +198,41 @@ impl GroupView {
     /// Batches from the one that holds `from` on, in order, at most about `bytes` of them (at least one).
     /// Empty at the end of the log. Messages before `from` are still in the first batch.
     pub async fn read(&self, from: Offset, bytes: usize) -> Result<Vec<StoredBatch>, ReadError> {
-        let applied = self.applied();
-        if applied.catching_up {
-            return Err(ReadError::CatchingUp);
-        }
-        let out_of_range = || ReadError::OutOfRange { offset: from, start: applied.start, end: applied.end };
+        let applied = self.readable()?;
         if from < applied.start || from > applied.end {
-            return Err(out_of_range());
+            return Err(ReadError::OutOfRange { offset: from, start: applied.start, end: applied.end });
         }
         if from == applied.end {
             return Ok(Vec::new());
         }
-        let mut rows = self.rows_from(from, applied.end).await?;
+        match self.read_rows(from, applied.end, bytes).await {
+            Ok(batches) if !batches.is_empty() => Ok(batches),
+            failed => {
+                let now = self.applied();
+                if now.start > from {
+                    // Retention removed them under our hands.
+                    return Err(ReadError::OutOfRange { offset: from, start: now.start, end: now.end });
+                }
+                failed.and_then(|_| Err(self.damaged("the index points to nothing")))
+            }
+        }
+    }
+
+    fn readable(&self) -> Result<Applied, ReadError> {
+        let applied = self.applied();
+        match applied.catching_up {
+            true => Err(ReadError::CatchingUp),
+            false => Ok(applied),
+        }
+    }
+
+    async fn read_rows(
+        &self,
+        from: Offset,
+        end: Offset,
+        bytes: usize,
+    ) -> Result<Vec<StoredBatch>, ReadError> {
+        let mut rows = self.rows_from(from, end).await?;
         let mut total = 0;
         let within = |(_, row): &&(Offset, IndexRow)| {
             let fits = total == 0 || total + row.bytes as usize <= bytes;
@@ -218,13 +241,7 @@ impl GroupView {
         };
         let fitting = rows.iter().take_while(within).count();
         rows.truncate(fitting);
-        match self.batches(&rows).await {
-            Ok(batches) if !batches.is_empty() => Ok(batches),
-            // Retention may have removed them under our hands.
-            _ if self.applied().start > from => Err(out_of_range()),
-            Ok(_) => Err(self.damaged("the index points to nothing")),
-            Err(error) => Err(error),
-        }
+        self.batches(&rows).await
     }
 
     fn damaged(&self, why: &str) -> ReadError {
@@ -282,7 +299,17 @@ impl GroupView {
 
     /// The offset of the first batch appended at or after `time`; the end if there is none.
     pub async fn offset_at(&self, time: UnixMs) -> Result<Offset, ReadError> {
-        let applied = self.applied();
+        loop {
+            let applied = self.readable()?;
+            match self.search(&applied, time).await {
+                // Retention removed what was searched: search what is left.
+                Err(_) if self.applied().start > applied.start => {}
+                found => return found,
+            }
+        }
+    }
+
+    async fn search(&self, applied: &Applied, time: UnixMs) -> Result<Offset, ReadError> {
         let (mut low, mut high) = (applied.start, applied.end);
         while low < high {
             let middle = Offset(low.0 + (high.0 - low.0) / 2);
