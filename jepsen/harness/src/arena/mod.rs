@@ -1,5 +1,6 @@
 //! One test: a cluster, its clients, its faults, its history; and the evidence, if it fails.
 
+mod clients_log;
 mod judged;
 mod plan;
 
@@ -67,6 +68,7 @@ impl Arena {
             .with_option("setup", format!("{:?}", plan.setup))
             .with_option("binary", binary()?.display())
             .with_option("binary_age_s", binary_age()?.as_secs());
+        clients_log::write_to(&run.folder().join("clients.log"))?;
         let out = File::create(run.folder().join("history.jsonl"))?;
         let recorder = Recorder::new(out, &header, MonotonicClock::start())?;
         say(&format!("{}: seed {} in {}", plan.name, plan.seed, run.folder().display()));
@@ -167,7 +169,11 @@ impl Arena {
         }
         let revived = self.cluster.revive().await?;
         let (topic, partitions) = (workload.topic().to_owned(), workload.partitions());
-        let counts = workload.stop(HEALED_MAX).await?;
+        let stopped = workload.stop(HEALED_MAX).await;
+        if stopped.is_err() {
+            std::fs::write(self.run.folder().join("testimony.txt"), self.cluster.testimony(&topic).await)?;
+        }
+        let counts = stopped?;
         self.acked += counts.acked;
         let scanned = rescan(&self.cluster, &self.recorder, &topic, partitions, HEALED_MAX).await?;
         self.judge(options, counts, scanned, revived)

@@ -1,12 +1,14 @@
 //! What the nodes say about themselves: formed or not, who leads, how far a replica is.
 
+use std::fmt::Write;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use meridian_proto::admin::admin_service_client::AdminServiceClient;
 use meridian_proto::admin::{GetClusterRequest, GetClusterResponse, GroupStatus};
+use meridian_proto::v1::metadata_service_client::MetadataServiceClient;
 use meridian_proto::v1::read_service_client::ReadServiceClient;
-use meridian_proto::v1::{GetLogRequest, GetLogResponse};
+use meridian_proto::v1::{GetLogRequest, GetLogResponse, LookupTopicRequest};
 use tonic::Status;
 
 use super::Cluster;
@@ -74,6 +76,21 @@ impl Cluster {
     /// If nobody leads at the moment.
     pub async fn replicas(&self, topic: &str, partition: u32) -> Result<Vec<u64>> {
         Ok(self.leader(topic, partition).await?.1.voter_nodes)
+    }
+
+    /// Who leads what in the words of every node, for evidence.
+    pub async fn testimony(&self, topic: &str) -> String {
+        let mut told = String::new();
+        for id in self.ids() {
+            let groups = self.ask(id).await.map(|seen| seen.groups);
+            let _ = writeln!(told, "node {id} says of its groups: {groups:#?}");
+            let Ok(channel) = self.channel(id) else { continue };
+            let mut metadata = MetadataServiceClient::new(channel);
+            let asked = metadata.lookup_topic(LookupTopicRequest { topic: topic.into() });
+            let route = tokio::time::timeout(ASK_MAX, asked).await.map(|answer| answer.map(|a| a.into_inner().partitions));
+            let _ = writeln!(told, "node {id} routes {topic} to: {route:#?}");
+        }
+        told
     }
 
     /// Waits until somebody leads.
