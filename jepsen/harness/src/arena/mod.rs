@@ -109,7 +109,9 @@ impl Arena {
     /// As [`Arena::topic`].
     pub async fn new_topic(&self, topic: NewTopic) -> Result<()> {
         let (name, partitions) = (topic.name.clone(), topic.partitions);
-        self.cluster.client(self.plan.seed)?.admin().create_topic(topic).await?;
+        // A seed makes request ids, and two requests must not share one.
+        let seed = self.chance(&name).between(0, u64::MAX);
+        self.cluster.client(seed)?.admin().create_topic(topic).await?;
         for partition in 0..partitions {
             self.cluster.await_leader(&name, partition, LEADERS_MAX).await?;
         }
