@@ -21,6 +21,7 @@ mod net;
 mod node;
 mod outcome;
 mod plan;
+mod plant;
 mod run;
 mod sweep;
 mod trace;
@@ -28,6 +29,6 @@ mod witness;
 mod workload;
 
 pub use outcome::Outcome;
-pub use plan::Plant;
+pub use plant::Plant;
 pub use run::{Spec, run};
-pub use sweep::{Summary, sweep};
+pub use sweep::{Summary, run_apart, sweep};

@@ -14,7 +14,8 @@ use parking_lot::Mutex;
 use crate::clock::SkewedClock;
 use crate::disk::TracedEngine;
 use crate::net::Net;
-use crate::plan::{HOSTS, NODES, Plan, Plant};
+use crate::plan::{HOSTS, NODES, Plan};
+use crate::plant::Plant;
 use crate::trace::{Event, Trace};
 
 const CLIENT_PORT: u16 = 7171;

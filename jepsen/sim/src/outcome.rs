@@ -1,28 +1,38 @@
-//! What came of a run: the checker's report, the figures, and whether it is a pass.
+//! What came of a run: the checker's verdict, the figures, and whether it is a pass.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use meridian_checker::{AnomalyKind, Options, Promise, Report, Verdict};
+use meridian_checker::{Options, Promise, Report, Verdict};
+use serde::{Deserialize, Serialize};
 
-use crate::plan::Plant;
+use crate::plant::Plant;
 use crate::run::{Raw, Spec};
 
+/// A search of more operations may take longer than all the rest of a run.
+const SEARCH_OPS_MAX: usize = 60;
+
 /// A run and its verdict.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Outcome {
     /// The seed.
     pub seed: u64,
     /// What was planted in the server.
     pub plant: Plant,
+    /// Whether the checker passes it and nothing else went wrong.
+    pub pass: bool,
+    /// Why it does not pass, one reason a line.
+    pub reasons: Vec<String>,
+    /// How often the checker found each kind of anomaly, by its name.
+    pub anomalies: BTreeMap<String, u64>,
     /// The hash over everything that happened.
     pub hash: String,
     /// How many records the hash covers.
     pub records: u64,
     /// Faults installed, by kind.
-    pub faults: BTreeMap<&'static str, u64>,
+    pub faults: BTreeMap<String, u64>,
     /// Messages acked to clients.
     pub acked: u64,
     /// Messages that retention had removed at the end, summed over replicas.
@@ -33,68 +43,86 @@ pub struct Outcome {
     pub virtual_time: Duration,
     /// Real time, the judging included.
     pub wall_time: Duration,
-    /// The checker's report.
-    pub report: Report,
-    /// What should not have happened although no promise of the log is broken by it.
-    pub problems: Vec<String>,
+    /// The checker's report, for people.
+    pub report: String,
 }
 
 pub(crate) fn judge(spec: &Spec, raw: Raw, begun: Instant) -> Result<Outcome> {
     let history = raw.history.history()?;
-    let mut options = Options { search_each_max: Duration::from_secs(5), ..Options::default() };
+    let mut options = Options { search_ops_max: SEARCH_OPS_MAX, ..Options::default() };
     if raw.expires {
         // Retention may have removed all there was to look up.
         options = options.excusing(Promise::Log1).excusing(Promise::Log2);
     }
     let report = meridian_checker::check(&history, &options);
+    let mut reasons = raw.problems;
+    let pass = report.is_pass() && reasons.is_empty();
+    reasons.extend(told_by(&report));
     Ok(Outcome {
         seed: spec.seed,
         plant: spec.plant,
+        pass,
+        reasons,
+        anomalies: report.totals().into_iter().map(|(kind, count)| (kind.name().to_owned(), count)).collect(),
         hash: raw.hash,
         records: raw.records,
-        faults: raw.faults,
+        faults: raw.faults.into_iter().map(|(name, count)| (name.to_owned(), count)).collect(),
         acked: raw.acked,
         trimmed: raw.trimmed,
         elections: raw.elections,
         virtual_time: raw.virtual_time,
         wall_time: begun.elapsed(),
-        report,
-        problems: raw.problems,
+        report: report.to_string(),
     })
 }
 
+fn told_by(report: &Report) -> Vec<String> {
+    let told = report.promises.iter().filter_map(|(promise, finding)| match &finding.verdict {
+        Verdict::Pass | Verdict::Idle => None,
+        Verdict::Unknown { why } => Some(format!("{promise} unknown: {}", why.join("; "))),
+        Verdict::Fail { totals, anomalies } => {
+            let totals: Vec<String> = totals.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
+            let first = anomalies.first().map(|a| format!("{}: {}", a.place, a.detail)).unwrap_or_default();
+            Some(format!("{promise} broken ({}), first at {first}", totals.join(", ")))
+        }
+    });
+    told.collect()
+}
+
 impl Outcome {
-    /// Whether the checker passes it and nothing else went wrong.
-    pub fn passes(&self) -> bool {
-        self.report.is_pass() && self.problems.is_empty()
+    /// The outcome of a run that brought none: its process died.
+    pub(crate) fn lost(spec: &Spec, why: String) -> Self {
+        Self {
+            seed: spec.seed,
+            plant: spec.plant,
+            pass: false,
+            reasons: vec![why],
+            anomalies: BTreeMap::new(),
+            hash: String::new(),
+            records: 0,
+            faults: BTreeMap::new(),
+            acked: 0,
+            trimmed: 0,
+            elections: 0,
+            virtual_time: Duration::ZERO,
+            wall_time: Duration::ZERO,
+            report: String::new(),
+        }
     }
 
     /// Whether the checker found this kind of anomaly.
-    pub fn found(&self, kind: AnomalyKind) -> bool {
-        self.report.found(kind)
-    }
-
-    /// Why it does not pass, one reason a line.
-    pub fn reasons(&self) -> Vec<String> {
-        let mut reasons = self.problems.clone();
-        for (promise, finding) in &self.report.promises {
-            match &finding.verdict {
-                Verdict::Pass | Verdict::Idle => {}
-                Verdict::Unknown { why } => reasons.push(format!("{promise} unknown: {}", why.join("; "))),
-                Verdict::Fail { totals, anomalies } => {
-                    let totals: Vec<String> = totals.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
-                    let first =
-                        anomalies.first().map(|a| format!("{}: {}", a.place, a.detail)).unwrap_or_default();
-                    reasons.push(format!("{promise} broken ({}), first at {first}", totals.join(", ")));
-                }
-            }
-        }
-        reasons
+    pub fn found(&self, anomaly: &str) -> bool {
+        self.anomalies.contains_key(anomaly)
     }
 
     /// The command that runs this seed again.
     pub fn rerun(&self) -> String {
-        format!("cargo run -p meridian-sim -- --seed {seed} --trace seed-{seed}.trace", seed = self.seed)
+        let plant =
+            if self.plant == Plant::None { String::new() } else { format!(" --plant {}", self.plant) };
+        format!(
+            "cargo run -p meridian-sim -- --seed {seed}{plant} --trace seed-{seed}.trace",
+            seed = self.seed
+        )
     }
 
     /// The head of the table of outcomes.
@@ -113,7 +141,7 @@ impl fmt::Display for Outcome {
             f,
             "{:>6} {:>7} {:>7} {:>7} {:>9} {:>7.1}s {:>6.2}s  {:.8}  {}",
             self.seed,
-            if self.passes() { "pass" } else { "FAIL" },
+            if self.pass { "pass" } else { "FAIL" },
             self.acked,
             self.trimmed,
             self.elections,
@@ -121,6 +149,13 @@ impl fmt::Display for Outcome {
             self.wall_time.as_secs_f64(),
             self.hash,
             faults.join(", ")
-        )
+        )?;
+        if !self.pass {
+            for reason in &self.reasons {
+                write!(f, "\n         {reason}")?;
+            }
+            write!(f, "\n         run it again: {}", self.rerun())?;
+        }
+        Ok(())
     }
 }

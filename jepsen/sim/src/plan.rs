@@ -2,6 +2,7 @@
 
 use crate::chance::Chance;
 use crate::fault::{Fault, Planned};
+use crate::plant::Plant;
 
 /// Nodes of the region.
 pub(crate) const NODES: usize = 3;
@@ -14,21 +15,6 @@ pub(crate) const BOSS: usize = NODES + CLIENTS;
 
 /// A retention that no run is long enough for, unless a clock that jumps is believed.
 const DAY_MS: u64 = 24 * 3_600_000;
-
-/// A fault in the server itself, for runs that must fail.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Plant {
-    /// None.
-    #[default]
-    None,
-    /// Every disk says that it has synced and has not.
-    LyingDisks,
-    /// The linearizable end is answered by any replica from what it has applied, without asking a quorum.
-    UnconfirmedEnd,
-    /// A fault in the partition machine.
-    #[cfg(feature = "mutants")]
-    Machine(meridian_machine::Mutant),
-}
 
 /// What a seed decides.
 #[derive(Debug, Clone)]
@@ -99,7 +85,7 @@ impl Plan {
             ("calm_start", self.calm_start.to_string()),
             ("pace_ms", self.pace_ms.to_string()),
             ("filler_bytes_max", self.filler_bytes_max.to_string()),
-            ("plant", format!("{:?}", self.plant)),
+            ("plant", self.plant.to_string()),
             ("faults", self.faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
         ]
     }

@@ -13,7 +13,8 @@ use turmoil::Sim;
 use crate::nemesis::Nemesis;
 use crate::node::Machine;
 use crate::outcome::Outcome;
-use crate::plan::{BOSS, CLIENTS, HOSTS, NODES, Plan, Plant};
+use crate::plan::{BOSS, CLIENTS, HOSTS, NODES, Plan};
+use crate::plant::Plant;
 use crate::trace::{Event, Trace};
 use crate::witness::Witness;
 use crate::workload::{Scene, Stage, supervise, work};
@@ -41,9 +42,12 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// A run of a correct server, ten seconds long.
+    /// How long faults and clients are at work unless somebody says otherwise, in virtual seconds.
+    pub const SECONDS: u64 = 15;
+
+    /// A run of a correct server.
     pub fn new(seed: u64) -> Self {
-        Self { seed, seconds: 10, plant: Plant::None, trace: None, history: None }
+        Self { seed, seconds: Self::SECONDS, plant: Plant::None, trace: None, history: None }
     }
 
     /// The same run with a fault in the server.

@@ -15,11 +15,11 @@ struct Args {
     /// The seed to run.
     #[arg(long, conflicts_with = "seeds", required_unless_present = "seeds")]
     seed: Option<u64>,
-    /// Seeds to run, as FIRST..END.
+    /// Seeds to run, as FIRST..END, each in a process of its own.
     #[arg(long, value_parser = parse_range)]
     seeds: Option<Range<u64>>,
     /// Virtual seconds of work under faults.
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = Spec::SECONDS)]
     seconds: u64,
     /// Write the trace as text.
     #[arg(long, conflicts_with = "seeds")]
@@ -27,9 +27,12 @@ struct Args {
     /// Write the history as JSON lines, for `meridian-check`.
     #[arg(long, conflicts_with = "seeds")]
     history: Option<PathBuf>,
-    /// Make every disk lie about syncing: the run must fail.
-    #[arg(long)]
-    lying_disks: bool,
+    /// Plant a fault in the server: the run must fail.
+    #[arg(long, default_value = "none")]
+    plant: Plant,
+    /// Print the outcome as JSON.
+    #[arg(long, conflicts_with = "seeds")]
+    json: bool,
 }
 
 fn parse_range(text: &str) -> Result<Range<u64>, String> {
@@ -40,26 +43,21 @@ fn parse_range(text: &str) -> Result<Range<u64>, String> {
 
 fn main() -> Result<ExitCode> {
     let args = Args::parse();
-    let plant = if args.lying_disks { Plant::LyingDisks } else { Plant::None };
-    let spec = |seed| Spec { seconds: args.seconds, ..Spec::new(seed) }.planting(plant);
-    println!("{}", Outcome::table_head());
+    let spec = |seed| Spec { seconds: args.seconds, ..Spec::new(seed) }.planting(args.plant);
     if let Some(seeds) = args.seeds.clone() {
+        println!("{}", Outcome::table_head());
         let specs: Vec<Spec> = seeds.map(spec).collect();
-        let (_, summary) = sweep(&specs, tell)?;
+        let (_, summary) = sweep(&std::env::current_exe()?, &specs, |outcome| println!("{outcome}"))?;
         println!("\n{summary}");
         return Ok(ExitCode::from(u8::from(summary.failed > 0)));
     }
     let spec = Spec { trace: args.trace, history: args.history, ..spec(args.seed.unwrap_or_default()) };
     let outcome = run(&spec)?;
-    tell(&outcome);
-    println!("\n{}\ntrace hash {} over {} records", outcome.report, outcome.hash, outcome.records);
-    Ok(ExitCode::from(u8::from(!outcome.passes())))
-}
-
-fn tell(outcome: &Outcome) {
-    println!("{outcome}");
-    if !outcome.passes() {
-        let reasons = outcome.reasons().join("\n         ");
-        println!("         {reasons}\n         run it again: {}", outcome.rerun());
+    if args.json {
+        println!("{}", serde_json::to_string(&outcome)?);
+    } else {
+        println!("{}\n{outcome}\n\n{}", Outcome::table_head(), outcome.report);
+        println!("trace hash {} over {} records", outcome.hash, outcome.records);
     }
+    Ok(ExitCode::from(u8::from(!outcome.pass)))
 }

@@ -10,7 +10,8 @@ use tonic::Status;
 use super::scene::{Scene, TOPIC};
 use super::wires::Wires;
 use crate::chance::Chance;
-use crate::plan::{HOSTS, NODES, Plant};
+use crate::plan::{HOSTS, NODES};
+use crate::plant::Plant;
 
 const PACE_MS: u64 = 40;
 const PATIENCE: Duration = Duration::from_secs(2);
