@@ -11,7 +11,7 @@ use meridian_storage::{Disk, WriterHandle};
 use openraft::async_runtime::WatchReceiver;
 use openraft::raft::ReadPolicy;
 use openraft::{Config, SnapshotPolicy};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::task::JoinHandle;
 
 use crate::clock_book::ClockBook;
@@ -101,7 +101,7 @@ pub struct Group {
     view: Arc<GroupView>,
     proposer: Proposer,
     parts: GroupParts,
-    snapshot_in: Mutex<()>,
+    snapshot_in: Arc<Mutex<()>>,
     purger: JoinHandle<()>,
 }
 
@@ -120,7 +120,7 @@ impl Group {
         let raft = Raft::new(replica.0, config, network, log, machine).await.map_err(io::Error::other)?;
         let proposer = Proposer::spawn(raft.clone(), Arc::clone(&view), Arc::clone(&parts.clocks));
         let purger = tokio::spawn(purge_after_trims(raft.clone(), trims));
-        let snapshot_in = Mutex::new(());
+        let snapshot_in = Arc::default();
         Ok(Arc::new(Group { identity, raft, view, proposer, parts, snapshot_in, purger }))
     }
 
@@ -157,8 +157,8 @@ impl Group {
         &self.parts.writer
     }
 
-    pub(crate) async fn incoming_snapshot(&self) -> MutexGuard<'_, ()> {
-        self.snapshot_in.lock().await
+    pub(crate) async fn incoming_snapshot(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.snapshot_in).lock_owned().await
     }
 
     /// Founds the group with these voters. Harmless where it is founded already.

@@ -29,7 +29,7 @@ pub(super) async fn receive(
     check(&begin)?;
     let group = registry.get(GroupId(begin.group)).filter(|group| group.replica().0 == begin.to_replica);
     let group = group.ok_or_else(|| Status::unavailable("the replica does not run here"))?;
-    let _one_at_a_time = group.incoming_snapshot().await;
+    let one_at_a_time = group.incoming_snapshot().await;
     let staged = stage(&group, &mut parts).await?;
     let vote = vote_from_wire(begin.vote).map_err(bad)?;
     let membership = decode_membership(&begin.membership).map_err(bad)?;
@@ -40,7 +40,14 @@ pub(super) async fn receive(
     let tables_at = begin.tables_at.map(position_from_wire).ok_or_else(|| bad("tables_at is missing"))?;
     tracing::info!(group = %group.id(), rows = staged, "snapshot received");
     let snapshot = Snapshot { meta, snapshot: SnapshotData::Received(Received { tables_at }) };
-    let response = group.raft().install_full_snapshot(vote, snapshot).await;
+    // A sender that goes away ends this call, but not the installation: until that is over the staged rows are
+    // not another one's to replace.
+    let installing = tokio::spawn(async move {
+        let installed = group.raft().install_full_snapshot(vote, snapshot).await;
+        drop(one_at_a_time);
+        installed
+    });
+    let response = installing.await.map_err(|error| Status::unavailable(error.to_string()))?;
     let response = response.map_err(|error| Status::unavailable(error.to_string()))?;
     Ok(pb::SendSnapshotResponse { vote: Some(vote_to_wire(&response.vote)) })
 }
