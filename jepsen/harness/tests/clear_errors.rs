@@ -31,7 +31,8 @@ async fn two_of_three_nodes_down_means_clear_errors_in_bounded_time() -> Result<
         arena.faults.kill(id)?;
     }
     // Each question is asked, whatever became of the one before.
-    let answers = [expect_wire_refusal(&arena).await, expect_no_end(&arena).await, expect_sdk_errors(&arena).await];
+    let answers =
+        [expect_wire_refusal(&arena).await, expect_no_end(&arena).await, expect_sdk_errors(&arena).await];
     ensure!(arena.cluster.ask(1).await.is_ok(), "the last node does not even say how it is");
     let own = arena.cluster.client(3)?.reader(TOPIC).replica(NodeId(1)).start(Start::Earliest).open().await;
     let mut own = own.context("the last node's own copy cannot be read")?;
@@ -43,7 +44,8 @@ async fn two_of_three_nodes_down_means_clear_errors_in_bounded_time() -> Result<
     wait::until("a publish after the quorum is back", CATCH_UP, async || publish(&arena, 1, 10).await.ok())
         .await?;
     say(&format!("  publishes again {:.2} s after the quorum was back", since.elapsed().as_secs_f64()));
-    let wrong: Vec<String> = answers.into_iter().filter_map(|answer| Some(format!("{:#}", answer.err()?))).collect();
+    let wrong: Vec<String> =
+        answers.into_iter().filter_map(|answer| Some(format!("{:#}", answer.err()?))).collect();
     ensure!(wrong.is_empty(), "{wrong:#?}");
     arena.finish();
     Ok(())

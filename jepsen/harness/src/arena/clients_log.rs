@@ -19,7 +19,8 @@ pub(super) fn write_to(file: &Path) -> io::Result<()> {
     *CURRENT.lock().unwrap_or_else(PoisonError::into_inner) = Some(File::create(file)?);
     INSTALL.call_once(|| {
         let ours = filter::Targets::new().with_target("meridian_sdk", LevelFilter::DEBUG);
-        let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(|| Current).with_filter(ours);
+        let layer =
+            tracing_subscriber::fmt::layer().with_ansi(false).with_writer(|| Current).with_filter(ours);
         // A program that has a subscriber of its own keeps it.
         let _ = tracing_subscriber::registry().with(layer).try_init();
     });

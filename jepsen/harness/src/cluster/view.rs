@@ -87,7 +87,9 @@ impl Cluster {
             let Ok(channel) = self.channel(id) else { continue };
             let mut metadata = MetadataServiceClient::new(channel);
             let asked = metadata.lookup_topic(LookupTopicRequest { topic: topic.into() });
-            let route = tokio::time::timeout(ASK_MAX, asked).await.map(|answer| answer.map(|a| a.into_inner().partitions));
+            let route = tokio::time::timeout(ASK_MAX, asked)
+                .await
+                .map(|answer| answer.map(|a| a.into_inner().partitions));
             let _ = writeln!(told, "node {id} routes {topic} to: {route:#?}");
         }
         told
