@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use meridian_machine::control::ControlMachine;
 use meridian_model::topology::Placement;
 use meridian_model::{NodeId, TopicName};
 use meridian_publish::{Leader, Route, RouteError, Routes};
@@ -15,6 +16,14 @@ pub(crate) struct Routing {
     pub(crate) control: Arc<ControlPlane>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) clocks: Arc<ClockBook>,
+}
+
+/// A node that joins with an empty disk knows no topic because it knows nothing yet.
+fn missing(machine: &ControlMachine, topic: &TopicName) -> RouteError {
+    match machine.cluster_id() {
+        Some(_) => RouteError::NoTopic(topic.clone()),
+        None => RouteError::NotReady,
+    }
 }
 
 impl Routing {
@@ -38,7 +47,7 @@ impl Routing {
     /// The placement of a partition.
     pub(crate) fn placement(&self, topic: &TopicName, partition: u32) -> Result<Placement, RouteError> {
         let found = self.control.look(|machine| {
-            let found = machine.topic(topic).ok_or_else(|| RouteError::NoTopic(topic.clone()))?;
+            let found = machine.topic(topic).ok_or_else(|| missing(machine, topic))?;
             if found.deleting {
                 return Err(RouteError::Deleting(topic.clone()));
             }
@@ -66,8 +75,10 @@ impl Routes for Routing {
     }
 
     fn partitions(&self, topic: &TopicName) -> Result<u32, RouteError> {
-        let found =
-            self.control.look(|machine| machine.topic(topic).map(|topic| topic.partitions.len() as u32));
-        found.ok_or(RouteError::NotReady)?.ok_or_else(|| RouteError::NoTopic(topic.clone()))
+        let found = self.control.look(|machine| {
+            let found = machine.topic(topic).ok_or_else(|| missing(machine, topic))?;
+            Ok(found.partitions.len() as u32)
+        });
+        found.unwrap_or(Err(RouteError::NotReady))
     }
 }

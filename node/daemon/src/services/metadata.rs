@@ -1,7 +1,10 @@
 //! `MetadataService`: where the leaders are.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use meridian_model::TopicName;
+use meridian_model::topology::Topic;
 use meridian_proto::v1::metadata_service_server::MetadataService;
 use meridian_proto::v1::{
     ErrorReason, Failure, LookupTopicRequest, LookupTopicResponse, NodeLocation, PartitionLocation,
@@ -9,13 +12,31 @@ use meridian_proto::v1::{
 use meridian_publish::Leader;
 use tonic::{Request, Response, Status};
 
-use super::answers::topic_name;
+use super::answers::{of_control, topic_name};
 use crate::routes::Routing;
+
+/// How long a quorum may take to confirm that a topic does not exist.
+const CONFIRM_MAX: Duration = Duration::from_secs(3);
 
 /// Answers from what this node knows.
 #[derive(Clone)]
 pub(crate) struct Metadata {
     pub(crate) routing: Arc<Routing>,
+}
+
+impl Metadata {
+    fn find(&self, name: &TopicName) -> Result<(Option<Topic>, Vec<NodeLocation>), Failure> {
+        let found = self.routing.control.look(|machine| {
+            let nodes = machine.nodes().map(|record| NodeLocation {
+                node: record.node.0,
+                address: record.addresses.client.clone(),
+                zone: record.zone.clone(),
+            });
+            (machine.topic(name).cloned(), nodes.collect())
+        });
+        let not_ready = || Failure::new(ErrorReason::Unavailable, "this node does not know the cluster yet");
+        found.ok_or_else(not_ready)
+    }
 }
 
 #[tonic::async_trait]
@@ -25,19 +46,13 @@ impl MetadataService for Metadata {
         request: Request<LookupTopicRequest>,
     ) -> Result<Response<LookupTopicResponse>, Status> {
         let name = topic_name(&request.into_inner().topic)?;
-        let found = self.routing.control.look(|machine| {
-            let nodes: Vec<NodeLocation> = machine
-                .nodes()
-                .map(|record| NodeLocation {
-                    node: record.node.0,
-                    address: record.addresses.client.clone(),
-                    zone: record.zone.clone(),
-                })
-                .collect();
-            (machine.topic(&name).cloned(), nodes)
-        });
-        let not_ready = || Failure::new(ErrorReason::Unavailable, "this node does not know the cluster yet");
-        let (topic, nodes) = found.ok_or_else(not_ready)?;
+        let (mut topic, mut nodes) = self.find(&name)?;
+        if topic.is_none() {
+            // "Does not exist" is for good: a node that lags behind must not say it of a topic it has not heard of.
+            let confirmed = self.routing.control.linearizable(CONFIRM_MAX).await;
+            confirmed.map_err(|error| of_control(&error))?;
+            (topic, nodes) = self.find(&name)?;
+        }
         let missing = || {
             Failure::new(ErrorReason::NotFound, format!("topic {name} does not exist")).with("field", "topic")
         };
