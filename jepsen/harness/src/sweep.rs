@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use crate::cluster;
 use crate::net::names;
 use crate::run::{self, Entry};
 use crate::shell;
@@ -51,6 +52,7 @@ fn is_old(file: &Path) -> bool {
 
 fn remove(entry: &Entry) -> Result<()> {
     remove_network(entry.number);
+    dead_nodes(&entry.folder).for_each(cluster::forget_clock);
     for mountpoint in mounts_under(&[&entry.fast, &entry.folder]) {
         shell::run("umount", &[&mountpoint.to_string_lossy()])?;
     }
@@ -63,6 +65,16 @@ fn remove(entry: &Entry) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The processes of a run's nodes, as far as they said who they are and are gone.
+fn dead_nodes(folder: &Path) -> impl Iterator<Item = u32> {
+    let files = fs::read_dir(folder).into_iter().flatten().flatten().map(|file| file.path());
+    let ready = files.filter(|file| file.to_string_lossy().ends_with(".ready.json"));
+    let told =
+        ready.filter_map(|file| serde_json::from_slice::<serde_json::Value>(&fs::read(file).ok()?).ok());
+    let pids = told.filter_map(|ready| u32::try_from(ready["pid"].as_u64()?).ok());
+    pids.filter(|pid| run::began(*pid).is_none())
 }
 
 /// Removes every namespace and link that carries a run's number.

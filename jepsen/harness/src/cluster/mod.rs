@@ -20,6 +20,7 @@ use crate::wait;
 
 pub use config::{CLIENT_PORT, METRICS_PORT, Member, NodeConfig, RAFT_PORT, Setup};
 pub use node::Node;
+pub(crate) use process::forget_clock;
 pub use process::{Exit, Process, binary, binary_age, tail};
 pub use view::Whose;
 

@@ -92,6 +92,14 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.kill();
+        forget_clock(self.pid());
+    }
+}
+
+/// Removes what libfaketime keeps in shared memory for a process that was killed.
+pub(crate) fn forget_clock(pid: u32) {
+    for name in [format!("faketime_shm_{pid}"), format!("sem.faketime_sem_{pid}")] {
+        let _ = fs::remove_file(Path::new("/dev/shm").join(name));
     }
 }
 
