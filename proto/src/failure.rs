@@ -63,8 +63,7 @@ impl Failure {
     /// Back from a gRPC status. A status that Meridian did not make becomes `UNAVAILABLE` where the
     /// connection failed and `INTERNAL` otherwise.
     pub fn from_status(status: &Status) -> Self {
-        let info = status.get_details_error_info().filter(|info| info.domain == DOMAIN);
-        let Some(info) = info else {
+        Self::told_by(status).unwrap_or_else(|| {
             let reason = match status.code() {
                 Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded | Code::Unknown => {
                     ErrorReason::Unavailable
@@ -73,15 +72,20 @@ impl Failure {
                 Code::OutOfRange | Code::InvalidArgument => ErrorReason::InvalidArgument,
                 _ => ErrorReason::Internal,
             };
-            return Failure::new(reason, status.message());
-        };
+            Failure::new(reason, status.message())
+        })
+    }
+
+    /// Back from a gRPC status, if Meridian made it.
+    pub fn told_by(status: &Status) -> Option<Self> {
+        let info = status.get_details_error_info().filter(|info| info.domain == DOMAIN)?;
         let reason = ErrorReason::from_str_name(&format!("ERROR_REASON_{}", info.reason));
         let mut failure = Failure::new(reason.unwrap_or(ErrorReason::Internal), status.message());
         failure.metadata = info.metadata.into_iter().collect();
         if let Some(delay) = status.get_details_retry_info().and_then(|retry| retry.retry_delay) {
             failure.retry_after_ms = delay.as_millis() as u64;
         }
-        failure
+        Some(failure)
     }
 }
 

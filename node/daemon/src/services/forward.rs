@@ -46,6 +46,36 @@ fn unreachable(node: NodeId) -> Failure {
     )
 }
 
+/// What becomes of a forwarded publish whose answer is this status. What the leader said stands. What the
+/// connection said is no answer: without one nothing was sent, and when one breaks nobody knows.
+pub(super) fn of_publish_at(node: NodeId, status: Status) -> Status {
+    if Failure::told_by(&status).is_some() {
+        return status;
+    }
+    match never_sent(&status) {
+        true => unreachable(node).into(),
+        false => Failure::new(ErrorReason::Indeterminate, broken(node)).into(),
+    }
+}
+
+/// The same for a read, which may be repeated.
+pub(super) fn of_read_at(node: NodeId, reason: ErrorReason, status: Status) -> Status {
+    match Failure::told_by(&status) {
+        Some(_) => status,
+        None => Failure::new(reason, format!("{node} cannot be reached; try again")).into(),
+    }
+}
+
+fn broken(node: NodeId) -> String {
+    format!("the connection to {node} broke before it answered")
+}
+
+fn never_sent(status: &Status) -> bool {
+    let first: &(dyn std::error::Error + 'static) = status;
+    std::iter::successors(Some(first), |error| error.source())
+        .any(|error| error.downcast_ref::<tonic::ConnectError>().is_some())
+}
+
 impl Forwarder {
     /// The publish service of a node.
     pub(super) fn publish(&self, node: NodeId) -> Result<PublishServiceClient<Channel>, Failure> {
@@ -123,12 +153,17 @@ async fn relay(
     };
     if let Some(response) = opened.await {
         let mut incoming = response.into_inner();
+        // None once the client has sent everything: its answers still come.
+        let mut requests = Some(requests);
         loop {
             tokio::select! {
-                batch = queue.recv() => {
-                    let Some(batch) = batch else { break };
+                batch = queue.recv(), if requests.is_some() => {
+                    let (Some(batch), Some(leader)) = (batch, &requests) else {
+                        requests = None;
+                        continue;
+                    };
                     unanswered.insert(batch.correlation);
-                    if requests.send(PublishStreamRequest { request: Some(Sent::Batch(batch)) }).await.is_err() {
+                    if leader.send(PublishStreamRequest { request: Some(Sent::Batch(batch)) }).await.is_err() {
                         break;
                     }
                 }
@@ -151,7 +186,6 @@ async fn relay(
         fail(&answers, batch.correlation, unreachable(node)).await;
     }
     for correlation in unanswered {
-        let why = format!("the connection to {node} broke before it answered");
-        fail(&answers, correlation, Failure::new(ErrorReason::Indeterminate, why)).await;
+        fail(&answers, correlation, Failure::new(ErrorReason::Indeterminate, broken(node))).await;
     }
 }

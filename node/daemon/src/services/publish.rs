@@ -21,7 +21,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::answers::{of_publish, of_route, topic_name};
-use super::forward::{ForwardedStream, Forwarder, fail, forwarded, is_forwarded};
+use super::forward::{ForwardedStream, Forwarder, fail, forwarded, is_forwarded, of_publish_at};
 use super::open_producer::Producers;
 use crate::routes::Routing;
 
@@ -140,7 +140,8 @@ impl PublishService for Publish {
             Err(PublishError::Elsewhere { node }) if may_forward => {
                 request.payload = Some(publish_request::Payload::Batch(batch));
                 request.partition = Some(partition);
-                self.forwarder.publish(node)?.publish(forwarded(request)).await
+                let answer = self.forwarder.publish(node)?.publish(forwarded(request)).await;
+                answer.map_err(|status| of_publish_at(node, status))
             }
             Err(error) => Err(self.with_address(of_publish(&error)).into()),
         }

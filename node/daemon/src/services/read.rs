@@ -20,7 +20,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::answers::{of_read, of_route, topic_name};
-use super::forward::{Forwarder, forwarded, is_forwarded};
+use super::forward::{Forwarder, forwarded, is_forwarded, of_read_at};
 use crate::routes::Routing;
 
 /// Pages that may wait for a slow reader.
@@ -33,6 +33,14 @@ pub(crate) struct Read {
     pub(crate) registry: Arc<Registry>,
     pub(crate) routing: Arc<Routing>,
     pub(crate) forwarder: Arc<Forwarder>,
+}
+
+/// What it means for a read that its node cannot be reached.
+fn unreached(replica: Option<u64>) -> ErrorReason {
+    match replica {
+        Some(_) => ErrorReason::ReplicaUnavailable,
+        None => ErrorReason::Unavailable,
+    }
 }
 
 enum Place {
@@ -97,7 +105,9 @@ impl ReadService for Read {
             match self.place(&request.topic, request.partition, request.replica_node, was_forwarded)? {
                 Place::Here(group) => group,
                 Place::There(node) => {
-                    let answer = self.forwarder.read(node)?.read(forwarded(request)).await?;
+                    let reason = unreached(request.replica_node);
+                    let answer = self.forwarder.read(node)?.read(forwarded(request)).await;
+                    let answer = answer.map_err(|status| of_read_at(node, reason, status))?;
                     return Ok(Response::new(Box::pin(answer.into_inner())));
                 }
             };
@@ -140,7 +150,11 @@ impl ReadService for Read {
         let group =
             match self.place(&request.topic, request.partition, request.replica_node, was_forwarded)? {
                 Place::Here(group) => group,
-                Place::There(node) => return self.forwarder.read(node)?.get_log(forwarded(request)).await,
+                Place::There(node) => {
+                    let reason = unreached(request.replica_node);
+                    let answer = self.forwarder.read(node)?.get_log(forwarded(request)).await;
+                    return answer.map_err(|status| of_read_at(node, reason, status));
+                }
             };
         if request.linearizable {
             self.confirm(group).await?;
