@@ -30,13 +30,19 @@ pub struct MemoryEngine {
 impl MemoryEngine {
     /// Power loss: everything since the last sync is gone.
     pub fn crash(&self) {
+        self.crash_keeping(0);
+    }
+
+    /// Power loss that comes late: of the writes since the last sync the first few have reached the disk.
+    pub fn crash_keeping(&self, writes: u64) {
         let mut state = self.state.lock();
         let undo = std::mem::take(&mut state.undo);
+        let kept_until = undo.first().map_or(0, |change| change.write + writes);
         let rows = Arc::make_mut(&mut state.rows);
-        for (key, before) in undo.into_iter().rev() {
-            match before {
-                Some(value) => rows.insert(key, value),
-                None => rows.remove(&key),
+        for change in undo.into_iter().rev().take_while(|change| change.write >= kept_until) {
+            match change.before {
+                Some(value) => rows.insert(change.key, value),
+                None => rows.remove(&change.key),
             };
         }
     }
@@ -57,9 +63,17 @@ impl MemoryEngine {
     }
 }
 
-type Undo = Vec<((Family, Vec<u8>), Option<Bytes>)>;
+/// What a change replaced, and the number of the write it belongs to.
+struct Change {
+    write: u64,
+    key: (Family, Vec<u8>),
+    before: Option<Bytes>,
+}
 
-fn apply(rows: &mut Rows, undo: &mut Undo, write: &Write) {
+type Undo = Vec<Change>;
+
+fn apply(rows: &mut Rows, undo: &mut Undo, number: u64, write: &Write) {
+    let mut replaced = |key, before| undo.push(Change { write: number, key, before });
     match write {
         Write::Put(family, key, value) => {
             let value = match value {
@@ -68,18 +82,18 @@ fn apply(rows: &mut Rows, undo: &mut Undo, write: &Write) {
             };
             let key = (*family, key.clone());
             let before = rows.insert(key.clone(), value);
-            undo.push((key, before));
+            replaced(key, before);
         }
         Write::Delete(family, key) => {
             let key = (*family, key.clone());
             let before = rows.remove(&key);
-            undo.push((key, before));
+            replaced(key, before);
         }
         Write::DeleteRange(family, range) => {
             let keys: Vec<_> = between(rows, *family, range).map(|(key, _)| key.clone()).collect();
             for key in keys {
                 let before = rows.remove(&key);
-                undo.push((key, before));
+                replaced(key, before);
             }
         }
     }
@@ -113,8 +127,9 @@ impl Engine for MemoryEngine {
         let mut state = self.state.lock();
         let state = &mut *state;
         let rows = Arc::make_mut(&mut state.rows);
-        sets.iter().flat_map(WriteSet::writes).for_each(|write| apply(rows, &mut state.undo, write));
         state.writes += 1;
+        let number = state.writes;
+        sets.iter().flat_map(WriteSet::writes).for_each(|write| apply(rows, &mut state.undo, number, write));
         if sync && !state.lying {
             state.syncs += 1;
             state.undo.clear();
@@ -194,6 +209,24 @@ mod tests {
         engine.crash();
         assert_eq!(engine.get(Family::Meta, b"a"), Ok(Some(Bytes::from_static(b"1"))));
         assert_eq!(engine.get(Family::Meta, b"b"), Ok(None));
+    }
+
+    #[test]
+    fn a_late_crash_keeps_the_first_of_what_was_not_synced() {
+        let engine = MemoryEngine::default();
+        engine.write(&[put(b"a", b"0")], true).expect("writes");
+        for value in [b"1", b"2", b"3"] {
+            engine.write(&[put(b"a", value), put(value, value)], false).expect("writes");
+        }
+        engine.crash_keeping(2);
+        assert_eq!(engine.get(Family::Meta, b"a"), Ok(Some(Bytes::from_static(b"2"))));
+        assert_eq!(engine.get(Family::Meta, b"3"), Ok(None));
+        engine.crash();
+        assert_eq!(
+            engine.get(Family::Meta, b"a"),
+            Ok(Some(Bytes::from_static(b"2"))),
+            "what survived is on disk"
+        );
     }
 
     #[test]
