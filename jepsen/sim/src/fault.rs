@@ -21,8 +21,8 @@ pub(crate) enum Fault {
     Slow { node: usize, ms: u64 },
     /// Processes die; what they had written stays, connections are closed by the system.
     Kill { nodes: Vec<usize> },
-    /// Nodes fall silent and lose what was not synced.
-    PowerLoss { nodes: Vec<usize> },
+    /// Nodes fall silent and lose what was not synced, but for its first few writes.
+    PowerLoss { nodes: Vec<usize>, kept_writes: u64 },
     /// A node falls silent and comes back with an empty disk.
     Wipe { node: usize },
     /// A wall clock jumps.
@@ -49,8 +49,8 @@ impl Fault {
             Self::Slow { .. } => "slow-link",
             Self::Kill { nodes } if nodes.len() > 1 => "kill-all",
             Self::Kill { .. } => "kill",
-            Self::PowerLoss { nodes } if nodes.len() == NODES => "power-loss-all",
-            Self::PowerLoss { nodes } if nodes.len() > 1 => "power-loss-two",
+            Self::PowerLoss { nodes, .. } if nodes.len() == NODES => "power-loss-all",
+            Self::PowerLoss { nodes, .. } if nodes.len() > 1 => "power-loss-two",
             Self::PowerLoss { .. } => "power-loss",
             Self::Wipe { .. } => "wipe",
             Self::ClockJump { .. } => "clock-jump",
@@ -68,7 +68,7 @@ impl Fault {
             | Self::Wipe { node }
             | Self::ClockJump { node, .. } => vec![*node],
             Self::Bridge { a, b } => vec![*a, *b],
-            Self::Kill { nodes } | Self::PowerLoss { nodes } => nodes.clone(),
+            Self::Kill { nodes } | Self::PowerLoss { nodes, .. } => nodes.clone(),
         }
     }
 
@@ -81,7 +81,7 @@ impl Fault {
     /// Nodes whose process ends with this fault and begins anew when it is healed.
     pub(crate) fn stops(&self) -> Vec<usize> {
         match self {
-            Self::Kill { nodes } | Self::PowerLoss { nodes } => nodes.clone(),
+            Self::Kill { nodes } | Self::PowerLoss { nodes, .. } => nodes.clone(),
             Self::Wipe { node } => vec![*node],
             _ => Vec::new(),
         }
@@ -97,7 +97,7 @@ impl Fault {
             Self::Bridge { a, b } => (from, to) == (*a, *b) || (from, to) == (*b, *a),
             Self::Mute { node, clients_too } => from == *node && reaches(to, *clients_too),
             Self::Deaf { node, clients_too } => to == *node && reaches(from, *clients_too),
-            Self::PowerLoss { nodes } => nodes.contains(&from) || nodes.contains(&to),
+            Self::PowerLoss { nodes, .. } => nodes.contains(&from) || nodes.contains(&to),
             Self::Wipe { node } => from == *node || to == *node,
             Self::Hold { .. } | Self::Slow { .. } | Self::Kill { .. } | Self::ClockJump { .. } => false,
         }

@@ -71,7 +71,9 @@ impl Nemesis {
             self.machines[node].stopped();
         }
         match &fault {
-            Fault::PowerLoss { nodes } => nodes.iter().for_each(|node| self.machines[*node].lose_power()),
+            Fault::PowerLoss { nodes, kept_writes } => {
+                nodes.iter().for_each(|node| self.machines[*node].lose_power(*kept_writes));
+            }
             Fault::Wipe { node } => self.machines[*node].wipe(),
             Fault::ClockJump { node, by_ms } => self.machines[*node].jump_clock(*by_ms),
             _ => {}

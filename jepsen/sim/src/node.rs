@@ -15,7 +15,6 @@ use crate::clock::SkewedClock;
 use crate::disk::TracedEngine;
 use crate::net::Net;
 use crate::plan::{HOSTS, NODES, Plan};
-use crate::plant::Plant;
 use crate::trace::{Event, Trace};
 
 const CLIENT_PORT: u16 = 7171;
@@ -43,14 +42,6 @@ pub(crate) fn client_address(node: usize) -> String {
     format!("{}:{CLIENT_PORT}", HOSTS[node])
 }
 
-fn new_engine(plan: &Plan) -> Arc<MemoryEngine> {
-    let engine = MemoryEngine::default();
-    if plan.plant == Plant::LyingDisks {
-        engine.lie_about_sync();
-    }
-    Arc::new(engine)
-}
-
 fn incarnation(seed: u64, place: usize, life: u64) -> Incarnation {
     let hash = blake3::hash(format!("{seed}/{place}/{life}").as_bytes());
     let mut id = [0; 16];
@@ -61,7 +52,7 @@ fn incarnation(seed: u64, place: usize, life: u64) -> Incarnation {
 impl Machine {
     pub(crate) fn new(place: usize, plan: Arc<Plan>, trace: Arc<Trace>) -> Arc<Self> {
         let disk =
-            DiskLife { engine: new_engine(&plan), incarnation: incarnation(plan.seed, place, 0), lives: 0 };
+            DiskLife { engine: Arc::default(), incarnation: incarnation(plan.seed, place, 0), lives: 0 };
         let clock = Arc::new(SkewedClock::new(plan.skew_ms[place]));
         Arc::new(Self { place, plan, trace, disk: Mutex::new(disk), clock, registry: Mutex::default() })
     }
@@ -105,10 +96,16 @@ impl Machine {
         *self.registry.lock() = None;
     }
 
-    /// The power is gone: so is what was not synced.
-    pub(crate) fn lose_power(&self) {
-        self.trace.record(Event::Engine, HOSTS[self.place], b"power loss");
-        self.disk.lock().engine.crash();
+    /// From now on the disk says that it has synced and has not.
+    pub(crate) fn begin_lying(&self) {
+        self.disk.lock().engine.lie_about_sync();
+    }
+
+    /// The power is gone: so is what was not synced, but perhaps for its first few writes.
+    pub(crate) fn lose_power(&self, kept_writes: u64) {
+        let told = format!("power loss, {kept_writes} writes kept");
+        self.trace.record(Event::Engine, HOSTS[self.place], told.as_bytes());
+        self.disk.lock().engine.crash_keeping(kept_writes);
     }
 
     /// Somebody puts an empty disk in.
@@ -116,7 +113,7 @@ impl Machine {
         self.trace.record(Event::Engine, HOSTS[self.place], b"wiped");
         let mut disk = self.disk.lock();
         disk.lives += 1;
-        disk.engine = new_engine(&self.plan);
+        disk.engine = Arc::default();
         disk.incarnation = incarnation(self.plan.seed, self.place, disk.lives);
     }
 

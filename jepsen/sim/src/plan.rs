@@ -144,15 +144,16 @@ fn draw_node(chance: &mut Chance, wiped: &mut bool) -> Fault {
     let node = some_node(chance);
     let all: Vec<usize> = (0..NODES).collect();
     let two: Vec<usize> = all.iter().copied().filter(|other| *other != node).collect();
+    let kept_writes = chance.pick(&[0, 0, 1, 2, 5]);
     match chance.between(0, 9) {
         0 | 1 => Fault::Kill { nodes: vec![node] },
         2 => Fault::Kill { nodes: all },
-        3..=5 => Fault::PowerLoss { nodes: vec![node] },
-        6 => Fault::PowerLoss { nodes: two },
-        7 | 8 => Fault::PowerLoss { nodes: all },
+        3..=5 => Fault::PowerLoss { nodes: vec![node], kept_writes },
+        6 => Fault::PowerLoss { nodes: two, kept_writes },
+        7 | 8 => Fault::PowerLoss { nodes: all, kept_writes },
         // One wiped disk a run: a second one before the first is refilled would be one loss too many.
         _ if !std::mem::replace(wiped, true) => Fault::Wipe { node },
-        _ => Fault::PowerLoss { nodes: vec![node] },
+        _ => Fault::PowerLoss { nodes: vec![node], kept_writes },
     }
 }
 
