@@ -93,7 +93,7 @@ pub fn run_apart(program: &Path, spec: &Spec) -> Result<Outcome> {
 ///
 /// # Errors
 /// If a process cannot be started.
-#[expect(
+#[allow(
     clippy::disallowed_methods,
     reason = "how long a sweep takes in the real world is one of its figures"
 )]

@@ -69,7 +69,7 @@ pub(super) const STAGES: &[Stage] = &[
     Stage {
         name: "build",
         budget_s: 240,
-        work: Work::Run(&["cargo", "test", "--workspace", "--no-run"]),
+        work: Work::Run(&["cargo", "build", "--workspace", "--all-targets"]),
         ..PLAIN
     },
     Stage { name: "tests", budget_s: 240, work: Work::Tests, ..PLAIN },
@@ -84,7 +84,7 @@ impl Work {
         match self {
             Work::Run(command) => Ok(vec![words(command)]),
             Work::Tests => {
-                let mut tests = words(&["cargo", "test", "--workspace", "--lib", "--bins"]);
+                let mut tests = words(&["cargo", "test", "--workspace", "--no-fail-fast", "--lib", "--bins"]);
                 for name in test_names(root, |folder| folder != HARNESS)? {
                     tests.extend(["--test".to_string(), name]);
                 }
@@ -92,7 +92,7 @@ impl Work {
             }
             Work::ProcessTests => {
                 let names = test_names(root, |folder| folder == HARNESS)?;
-                let mut tests = words(&["cargo", "test", "--workspace"]);
+                let mut tests = words(&["cargo", "test", "--workspace", "--no-fail-fast"]);
                 tests.extend(names.iter().flat_map(|name| ["--test".to_string(), name.clone()]));
                 tests.extend(words(&["--", "--test-threads=1"]));
                 Ok(if names.is_empty() { Vec::new() } else { vec![tests] })
