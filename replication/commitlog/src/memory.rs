@@ -1,0 +1,118 @@
+//! Logs in memory: the ports without Raft and disks, for the tests of whoever stands on them.
+
+mod partition;
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use futures::channel::oneshot;
+use futures::future::{FutureExt, ready};
+use meridian_model::{Batch, GroupId, LogId, NodeId, Offset, UnixMs};
+
+use crate::{Append, AppendError, LogBounds, ReadCommitted, ReadError, StoredBatch, Ticket};
+use partition::Partition;
+
+#[derive(Default)]
+struct State {
+    now: UnixMs,
+    partitions: BTreeMap<GroupId, Partition>,
+    failures: BTreeMap<GroupId, AppendError>,
+}
+
+/// Logs of some partitions. What is appended is committed at once; nothing is replicated and nothing is kept.
+#[derive(Default)]
+pub struct MemoryLog {
+    state: Mutex<State>,
+}
+
+impl MemoryLog {
+    /// No partitions, at this time.
+    pub fn new(now: UnixMs) -> Self {
+        let state = State { now, ..State::default() };
+        Self { state: Mutex::new(state) }
+    }
+
+    /// Adds an empty partition that is led here.
+    pub fn create(&self, group: GroupId) {
+        let log = LogId::from_u128(u128::from(group.0) + 1);
+        self.state().partitions.insert(group, Partition::new(log));
+    }
+
+    /// Says who leads a partition: `None` is nobody known. It can still be read here.
+    pub fn led_elsewhere(&self, group: GroupId, leader: Option<NodeId>) {
+        self.fail_from_now(group, AppendError::NotLeader { leader });
+    }
+
+    /// Every append to a partition fails like this from now on, and stores nothing.
+    pub fn fail_from_now(&self, group: GroupId, error: AppendError) {
+        self.state().failures.insert(group, error);
+    }
+
+    /// Moves the clock.
+    pub fn pass(&self, ms: u64) {
+        let mut state = self.state();
+        state.now = state.now.plus_ms(ms);
+    }
+
+    /// Removes whole batches below `start`, as retention would.
+    pub fn trim(&self, group: GroupId, start: Offset) {
+        if let Some(partition) = self.state().partitions.get_mut(&group) {
+            partition.trim(start);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn look<R>(
+        &self,
+        group: GroupId,
+        look: impl FnOnce(&mut Partition) -> Result<R, ReadError>,
+    ) -> Result<R, ReadError> {
+        let mut state = self.state();
+        let partition = state.partitions.get_mut(&group);
+        look(partition.ok_or_else(|| ReadError::Unavailable("no replica of it is here".into()))?)
+    }
+}
+
+#[async_trait]
+impl Append for MemoryLog {
+    async fn append(&self, group: GroupId, batch: Batch, opened_at: UnixMs) -> Result<Ticket, AppendError> {
+        let mut state = self.state();
+        let now = state.now;
+        if let Some(error) = state.failures.get(&group) {
+            return Err(error.clone());
+        }
+        let partition = state.partitions.get_mut(&group).ok_or(AppendError::NotLeader { leader: None })?;
+        let appended = partition.append(batch, opened_at, now).map_err(AppendError::from);
+        Ok(ready(appended).boxed())
+    }
+}
+
+#[async_trait]
+impl ReadCommitted for MemoryLog {
+    fn bounds(&self, group: GroupId) -> Result<LogBounds, ReadError> {
+        self.look(group, |partition| Ok(partition.bounds()))
+    }
+
+    async fn read(&self, group: GroupId, from: Offset, bytes: usize) -> Result<Vec<StoredBatch>, ReadError> {
+        self.look(group, |partition| partition.read(from, bytes))
+    }
+
+    async fn offset_at(&self, group: GroupId, time: UnixMs) -> Result<Offset, ReadError> {
+        self.look(group, |partition| Ok(partition.offset_at(time)))
+    }
+
+    async fn wait_beyond(&self, group: GroupId, end: Offset) -> Result<(), ReadError> {
+        loop {
+            let (waiter, moved) = oneshot::channel();
+            let there = self.look(group, |partition| Ok(partition.wait_beyond(end, waiter)))?;
+            if there || moved.await.is_err() {
+                // Without a waiter there is nothing left to wait for.
+                return self.look(group, |_| Ok(()));
+            }
+        }
+    }
+}
