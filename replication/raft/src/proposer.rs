@@ -4,6 +4,7 @@
 //! entries. Nobody waits for a timer: a batch that finds no round in flight leaves at once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -24,6 +25,9 @@ use crate::view::GroupView;
 
 /// Rounds of one group that may be in flight.
 const ROUNDS_MAX: usize = 2;
+/// How long a round may wait for a quorum's word. Then its publishers are told that nobody knows; it may still
+/// be applied.
+const ROUND_MAX: Duration = Duration::from_secs(10);
 /// Batches that may wait for a round.
 const QUEUE_BATCHES: usize = 4_096;
 /// Bytes that one entry collects while others wait behind it.
@@ -154,10 +158,12 @@ impl Rounds {
             return None;
         }
         Some(async move {
-            match written.await {
-                Ok(written) => settle(batch, written),
-                Err(_) => answer_all(batch, |_| Err(ProposeError::Indeterminate("the group stopped".into()))),
-            }
+            let why = match tokio::time::timeout(ROUND_MAX, written).await {
+                Ok(Ok(written)) => return settle(batch, written),
+                Ok(Err(_)) => "the group stopped",
+                Err(_) => "no quorum answered in time",
+            };
+            answer_all(batch, |_| Err(ProposeError::Indeterminate(why.into())));
         })
     }
 }
