@@ -35,7 +35,7 @@ impl ControlMachine {
                 false => ControlRefusal::already_exists(name.resource()),
             });
         }
-        check_partitions(partitions)?;
+        check_partitions("partitions", partitions)?;
         check_retention(retention)?;
         if replication == 0 {
             return Err(ControlRefusal::invalid("replication", "a partition needs at least one copy"));
@@ -82,7 +82,7 @@ impl ControlMachine {
         seed: u128,
         effects: &mut Vec<Effect>,
     ) -> Result<ControlDone, ControlRefusal> {
-        check_partitions(total)?;
+        check_partitions("total", total)?;
         let topic = self.live_topic(name)?;
         let (replication, present) = (topic.replication, topic.partitions.len() as u32);
         if total < present {
@@ -206,9 +206,9 @@ fn log_id(seed: u128, group: GroupId) -> LogId {
     if id == [0; 16] { LogId::from_u128(1) } else { LogId(id) }
 }
 
-fn check_partitions(partitions: u32) -> Result<(), ControlRefusal> {
+fn check_partitions(field: &str, partitions: u32) -> Result<(), ControlRefusal> {
     match partitions {
-        0 => Err(ControlRefusal::invalid("partitions", "a topic needs at least one partition")),
+        0 => Err(ControlRefusal::invalid(field, "a topic needs at least one partition")),
         1..=limits::TOPIC_PARTITIONS_MAX => Ok(()),
         _ => {
             let max = u64::from(limits::TOPIC_PARTITIONS_MAX);
