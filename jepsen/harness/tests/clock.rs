@@ -3,8 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use meridian_checker::Options;
-use meridian_harness::arena::{Arena, Plan, say};
+use meridian_harness::arena::{Arena, Plan, large_run, say};
 use meridian_harness::wait;
 use meridian_harness::workload::Spec;
 use meridian_history::FaultEffect;
@@ -42,7 +41,7 @@ async fn a_leader_whose_clock_jumps_a_year_ages_nothing_out() -> Result<()> {
     ensure!(log.log_start == 0, "{} messages of today were aged out", log.log_start);
     arena.faults.right_clock(leader)?;
     arena.recovered(&workload, Instant::now()).await?;
-    let judged = arena.conclude(workload, &Options::default()).await?;
+    let judged = arena.conclude(workload, &large_run()).await?;
     arena.expect_pass(&judged)?;
     let log = arena.cluster.any_log(KEPT, 0).await?;
     ensure!(

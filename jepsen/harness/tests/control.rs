@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use meridian_checker::{Options, Promise};
-use meridian_harness::arena::{Arena, Plan, count};
+use meridian_checker::Promise;
+use meridian_harness::arena::{Arena, Plan, count, large_run};
 use meridian_harness::fault::{Kind, Nemesis};
 use meridian_harness::workload::Spec;
 use meridian_sdk::Retention;
@@ -18,7 +18,7 @@ async fn metadata_stays_linearizable_while_nodes_die_and_stop() -> Result<()> {
     let lasting = Duration::from_secs(count("MERIDIAN_JEPSEN_CONTROL_SECONDS", 15));
     Nemesis::new(&arena.faults, arena.chance("nemesis")).run(&[Kind::Kill, Kind::Pause], lasting).await?;
     arena.recovered(&workload, Instant::now()).await?;
-    let options = Options::default().demanding(Promise::Ctl1).excusing(Promise::Log8);
+    let options = large_run().demanding(Promise::Ctl1).excusing(Promise::Log8);
     let judged = arena.conclude(workload, &options).await?;
     arena.expect_pass(&judged)?;
     ensure!(judged.counts.control > 50, "only {} answers", judged.counts.control);

@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use meridian_checker::{Options, Promise};
-use meridian_harness::arena::{Arena, Plan, count, say};
+use meridian_checker::Promise;
+use meridian_harness::arena::{Arena, Plan, count, large_run, say};
 use meridian_harness::fault::Damage;
 use meridian_harness::workload::Spec;
 use meridian_sdk::Retention;
@@ -51,7 +51,7 @@ async fn flipped_bits_lose_nothing_and_are_never_served() -> Result<()> {
             ));
         }
     }
-    let judged = arena.conclude(workload, &Options::default().demanding(Promise::Log6)).await?;
+    let judged = arena.conclude(workload, &large_run().demanding(Promise::Log6)).await?;
     arena.expect_pass(&judged)?;
     arena.finish();
     Ok(())

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use meridian_checker::{Options, Promise};
-use meridian_harness::arena::{Arena, Plan, count, say};
+use meridian_harness::arena::{Arena, Plan, count, large_run, say};
 use meridian_harness::disk::DiskKind;
 use meridian_harness::fault::{bridge, isolate, isolate_from_all, majority_apart, one_way};
 use meridian_harness::net::Cut;
@@ -19,7 +19,7 @@ const CATCH_UP: Duration = Duration::from_secs(30);
 const GO_ON_MAX: Duration = Duration::from_secs(4);
 
 fn options() -> Options {
-    Options::default().demanding(Promise::Log6)
+    large_run().demanding(Promise::Log6)
 }
 
 #[tokio::test(flavor = "multi_thread")]

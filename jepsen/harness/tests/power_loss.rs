@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use meridian_checker::{AnomalyKind, Options, Promise};
-use meridian_harness::arena::{Arena, Judged, Plan, count, power_can_be_cut};
+use meridian_checker::{AnomalyKind, Promise};
+use meridian_harness::arena::{Arena, Judged, Plan, count, large_run, power_can_be_cut};
 use meridian_harness::disk::DiskKind;
 use meridian_harness::workload::{Looked, Spec, Workload};
 use meridian_sdk::Retention;
@@ -56,7 +56,7 @@ async fn a_writing_node_loses_power_a_hundred_times_and_no_acked_message() -> Re
         compared += workload.look_at(victim, looked.entry(victim).or_default(), CATCH_UP).await?;
         arena.recovered(&workload, since).await?;
     }
-    let judged = arena.conclude(workload, &Options::default().demanding(Promise::Log6)).await?;
+    let judged = arena.conclude(workload, &large_run().demanding(Promise::Log6)).await?;
     arena.expect_pass(&judged)?;
     eprintln!("{compared} acked messages compared on replicas that had just lost power");
     arena.finish();
@@ -84,7 +84,7 @@ async fn all_at_once(arena: &mut Arena, cycles: u64, real: bool, synced: bool) -
         look_at_all(arena, &workload, &mut looked).await?;
         arena.recovered(&workload, since).await?;
     }
-    arena.conclude(workload, &Options::default()).await
+    arena.conclude(workload, &large_run()).await
 }
 
 /// An orderly stop writes everything out, so that topic and membership are there to lose messages from.

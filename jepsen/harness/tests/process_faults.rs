@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use meridian_checker::{Options, Promise};
-use meridian_harness::arena::{Arena, Plan, count};
+use meridian_harness::arena::{Arena, Plan, count, large_run, small_run};
 use meridian_harness::workload::{Looked, Spec};
 use meridian_sdk::Retention;
 
@@ -13,7 +13,7 @@ const PARTITIONS: u32 = 3;
 const CATCH_UP: Duration = Duration::from_secs(30);
 
 fn fenced() -> Options {
-    Options::default().demanding(Promise::Log6)
+    large_run().demanding(Promise::Log6)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,6 +102,32 @@ async fn a_wiped_node_comes_back_as_somebody_new_and_ends_with_all_data() -> Res
         arena.recovered(&workload, since).await?;
     }
     let judged = arena.conclude(workload, &fenced()).await?;
+    arena.expect_pass(&judged)?;
+    arena.finish();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_short_history_of_a_killed_leader_is_also_linearizable_by_search() -> Result<()> {
+    let mut arena = Arena::open(Plan::new("second-opinion", 20)).await?;
+    arena.topic(TOPIC, 1, Retention::default()).await?;
+    let spec = Spec {
+        sdk_producers: 0,
+        wire_producers: 2,
+        rivals: 0,
+        followers: 0,
+        pagers: 1,
+        probes: 1,
+        pace_ms: 150,
+        ..Spec::default()
+    };
+    let workload = arena.workload(TOPIC, 1, &spec);
+    workload.tally().await_acks(10, CATCH_UP).await?;
+    let leader = arena.cluster.await_leader(TOPIC, 0, CATCH_UP).await?;
+    arena.faults.kill(leader)?;
+    workload.tally().await_acks(10, CATCH_UP).await?;
+    arena.faults.restart("kill", leader).await?;
+    let judged = arena.conclude(workload, &small_run()).await?;
     arena.expect_pass(&judged)?;
     arena.finish();
     Ok(())

@@ -25,7 +25,7 @@ use crate::run::Run;
 use crate::workload::{Counts, Looked, Rescan, Spec, Workload, rescan};
 
 pub use judged::Judged;
-pub use plan::{Plan, count, power_can_be_cut};
+pub use plan::{Plan, count, large_run, power_can_be_cut, small_run};
 
 /// How long clients may take to finish, and replicas to converge, after everything is healed.
 const HEALED_MAX: Duration = Duration::from_secs(90);

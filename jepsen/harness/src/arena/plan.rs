@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use meridian_checker::{Options, Promise};
 
 use super::say;
 use crate::chance::seed_from_environment;
@@ -70,6 +71,18 @@ impl Plan {
         change(&mut self.setup);
         self
     }
+}
+
+/// How to judge a run with many clients and faults. Every LOG promise is decided without search; the search, a
+/// second opinion, is exponential in concurrent operations of unknown outcome, and running out of time is no
+/// pass. So it is left to runs that are small by design and demand it ([`small_run`]).
+pub fn large_run() -> Options {
+    Options { search_ops_max: 0, ..Options::default() }
+}
+
+/// How to judge a run small enough to be searched too: there the second opinion is demanded.
+pub fn small_run() -> Options {
+    Options::default().demanding(Promise::LogSearch)
 }
 
 /// How often a test repeats itself: from the environment, or what continuous integration does.

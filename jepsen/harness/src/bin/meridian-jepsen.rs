@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
 use meridian_checker::{Options, Promise};
-use meridian_harness::arena::{Arena, Plan};
+use meridian_harness::arena::{Arena, Plan, large_run};
 use meridian_harness::chance::fresh_seed;
 use meridian_harness::disk::DiskKind;
 use meridian_harness::fault::{Kind, Nemesis};
@@ -145,9 +145,9 @@ fn clients(workload: Clients) -> (Spec, Options) {
     match workload {
         Clients::Mixed => {
             let spec = Spec { administrators: 1, ..Spec::default() };
-            (spec, Options::default().demanding(Promise::Log6).demanding(Promise::Ctl1))
+            (spec, large_run().demanding(Promise::Log6).demanding(Promise::Ctl1))
         }
-        Clients::Sdk => (Spec::sdk_only(), Options::default()),
-        Clients::Control => (Spec::control(), Options::default().demanding(Promise::Ctl1)),
+        Clients::Sdk => (Spec::sdk_only(), large_run()),
+        Clients::Control => (Spec::control(), large_run().demanding(Promise::Ctl1)),
     }
 }
