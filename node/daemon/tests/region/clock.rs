@@ -1,0 +1,26 @@
+//! One wall clock for all nodes of a test, which can be moved forward.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use meridian_model::{Clock, UnixMs};
+
+/// The machine's clock and how far it was moved.
+#[derive(Default)]
+pub(crate) struct MovableClock {
+    ahead_ms: AtomicU64,
+}
+
+impl MovableClock {
+    /// Time passes at once.
+    pub(crate) fn forward(&self, ms: u64) {
+        self.ahead_ms.fetch_add(ms, Ordering::SeqCst);
+    }
+}
+
+impl Clock for MovableClock {
+    fn now(&self) -> UnixMs {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        UnixMs(since.as_millis() as u64 + self.ahead_ms.load(Ordering::SeqCst))
+    }
+}

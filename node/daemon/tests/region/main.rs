@@ -1,0 +1,23 @@
+//! A region of three nodes in one process, over loopback, on disks that lose what was not synced: the stories
+//! of `guarantees.md` that need a whole region and a hand on its plugs.
+
+mod clock;
+mod cluster;
+mod contract;
+mod fencing;
+mod forwarding;
+mod golden;
+mod interrupted;
+mod ledger;
+mod outages;
+mod patience;
+mod power;
+mod power_loss;
+mod producer;
+mod reasons;
+mod rejoin;
+mod retention;
+mod single;
+mod snapshot;
+mod trimming;
+mod two_snapshots;
