@@ -61,6 +61,7 @@ impl Rooms {
             control: Arc::clone(&self.control),
             registry: Arc::clone(&self.registry),
             clocks: Arc::clone(&self.clocks),
+            turn: std::sync::atomic::AtomicUsize::new(0),
         })
     }
 

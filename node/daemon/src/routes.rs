@@ -1,9 +1,10 @@
 //! Where topics and partitions are, by the control state applied here and the groups that run here.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use meridian_machine::control::ControlMachine;
-use meridian_model::topology::Placement;
+use meridian_model::topology::{Placement, Replica};
 use meridian_model::{NodeId, TopicName};
 use meridian_publish::{Leader, Route, RouteError, Routes};
 use meridian_raft::{ClockBook, Registry};
@@ -16,6 +17,8 @@ pub(crate) struct Routing {
     pub(crate) control: Arc<ControlPlane>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) clocks: Arc<ClockBook>,
+    /// Whose turn it is to be asked for a partition without a copy here.
+    pub(crate) turn: AtomicUsize,
 }
 
 /// A node that joins with an empty disk knows no topic because it knows nothing yet.
@@ -35,12 +38,24 @@ impl Routing {
                 Some(node) if node != self.own => Leader::Elsewhere(node),
                 _ => Leader::Unknown,
             },
-            // No copy here: the node that should lead knows better.
-            None if placement.preferred_leader != self.own => Leader::Elsewhere(placement.preferred_leader),
-            None => match placement.replicas.iter().find(|replica| replica.node != self.own) {
-                Some(replica) => Leader::Elsewhere(replica.node),
-                None => Leader::Unknown,
-            },
+            // No copy here: one of the nodes that have one knows better. A different one each time, because
+            // the one that should lead may not know, or not be there.
+            None => {
+                let elsewhere = |replica: &&Replica| replica.node != self.own;
+                let heard =
+                    |replica: &&Replica| elsewhere(replica) && self.clocks.clock_of(replica.node).is_some();
+                let mut candidates: Vec<NodeId> =
+                    placement.replicas.iter().filter(heard).map(|replica| replica.node).collect();
+                if candidates.is_empty() {
+                    candidates =
+                        placement.replicas.iter().filter(elsewhere).map(|replica| replica.node).collect();
+                }
+                let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+                match candidates.get(turn % candidates.len().max(1)) {
+                    Some(node) => Leader::Elsewhere(*node),
+                    None => Leader::Unknown,
+                }
+            }
         }
     }
 

@@ -109,7 +109,8 @@ impl Lane {
                     let metadata = &self.trunk.shared.metadata;
                     metadata.correct(&self.trunk.topic, self.partition, node, Some(&address));
                     at_once = node.is_some() && self.backoff.attempts() == 0;
-                    self.must_ask = !at_once;
+                    // A redirect is followed every other time: the one who gives it may be wrong for long.
+                    self.must_ask = node.is_none() || self.backoff.attempts() % 2 == 1;
                 }
                 None => channels.turn(),
             }

@@ -185,8 +185,9 @@ impl Admin {
     /// A topic that was just changed. Somebody else may have deleted it since: the change was made all the same.
     fn changed_topic(&self, name: &TopicName) -> Result<pb::Topic, Failure> {
         let found = self.look(|machine| machine.topic(name).cloned())?;
-        let gone = || pb::Topic { topic: name.resource(), deleting: true, ..pb::Topic::default() };
-        Ok(found.map_or_else(gone, |topic| self.present(&topic)))
+        // Deleted since: the change was made all the same.
+        let gone = || pb::Topic { topic: name.resource(), deleting: true, ..Default::default() };
+        Ok(found.as_ref().map_or_else(gone, |topic| self.present(topic)))
     }
 
     fn present(&self, topic: &Topic) -> pb::Topic {
