@@ -150,8 +150,8 @@ impl Region {
             },
             raft: RaftConfig {
                 heartbeat_ms: 100,
-                election_ms_min: 500,
-                election_ms_max: 900,
+                election_ms_min: 900,
+                election_ms_max: 1_400,
                 tail_bytes: self.settings.tail_bytes.unwrap_or(RaftConfig::default().tail_bytes),
             },
             storage: self.settings.storage,

@@ -1,7 +1,7 @@
 //! The power fails at all nodes at once, while messages are published.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use meridian_sdk::admin::TopicInfo;
 use tokio::task::JoinHandle;
@@ -17,18 +17,31 @@ const BODY_BYTES: usize = 512;
 /// Batches acked before the power fails.
 const ACKED_MIN: usize = 40;
 
-/// A writer that stops at its first failure, and what it was told is stored.
-fn write_on(region: &Region, mut sender: Sender, acked: Arc<AtomicUsize>) -> JoinHandle<(Sender, Ledger)> {
+/// What writers share with the story.
+#[derive(Default)]
+struct Desk {
+    acked: AtomicUsize,
+    closed: AtomicBool,
+}
+
+/// A writer that goes on until the desk is closed, and what it was told is stored.
+fn write_on(region: &Region, mut sender: Sender, desk: Arc<Desk>) -> JoinHandle<(Sender, Ledger)> {
     let addresses: Vec<String> = NODES.map(|node| region.address(node)).into();
     tokio::spawn(async move {
         let mut ledger = Ledger::default();
         for address in addresses.iter().cycle() {
             let first = sender.next;
-            let batch = sender.batch_at(first, 2, BODY_BYTES);
-            let Ok(ack) = sender.publish(address, batch).await else { break };
-            ledger.note(&sender, first, &ack, BODY_BYTES);
-            sender.next += 2;
-            acked.fetch_add(1, Ordering::SeqCst);
+            match sender.publish(address, sender.batch_at(first, 2, BODY_BYTES)).await {
+                Ok(ack) => {
+                    ledger.note(&sender, first, &ack, BODY_BYTES);
+                    sender.next += 2;
+                    desk.acked.fetch_add(1, Ordering::SeqCst);
+                }
+                Err(failure) => assert!(failure.retryable, "{failure:?}"),
+            }
+            if desk.closed.load(Ordering::SeqCst) {
+                break;
+            }
         }
         (sender, ledger)
     })
@@ -36,12 +49,13 @@ fn write_on(region: &Region, mut sender: Sender, acked: Arc<AtomicUsize>) -> Joi
 
 /// Lets writers write until enough is acked, cuts the power of all nodes at once, and starts them again.
 async fn lose_all_power(region: &mut Region, writers: Vec<Sender>) -> (Vec<Sender>, Ledger) {
-    let acked = Arc::new(AtomicUsize::new(0));
+    let desk = Arc::<Desk>::default();
     let writing: Vec<_> =
-        writers.into_iter().map(|sender| write_on(region, sender, Arc::clone(&acked))).collect();
-    until("enough is acked", async || (acked.load(Ordering::SeqCst) >= ACKED_MIN).then_some(())).await;
+        writers.into_iter().map(|sender| write_on(region, sender, Arc::clone(&desk))).collect();
+    until("enough is acked", async || (desk.acked.load(Ordering::SeqCst) >= ACKED_MIN).then_some(())).await;
     let powers = NODES.map(|node| region.power(node));
     powers.iter().for_each(|power| power.cut());
+    desk.closed.store(true, Ordering::SeqCst);
     for node in NODES {
         region.lose_power(node).await;
     }

@@ -8,7 +8,7 @@ use crate::patience::until;
 use crate::producer::Sender;
 use crate::trimming::purged_beyond;
 
-/// Three of these are more than a segment's third, and a batch holds one.
+/// Ten of these, each in a batch of its own, fill a segment.
 const BODY_BYTES: usize = 900 * 1024;
 
 /// LOG-1, LOG-4, LOG-5, LOG-8: by retention as it is, with segments as large as they are.
