@@ -86,9 +86,12 @@ pub(crate) fn remove_network(number: u16) {
             let _ = shell::run("ip", &["netns", "del", &name]);
         }
     }
-    let bridge = names::bridge(number);
-    if Path::new("/sys/class/net").join(&bridge).exists() {
-        let _ = shell::run("ip", &["link", "del", &bridge]);
+    // The kernel takes a dead namespace apart later, in its own time: links deleted by name are gone at once.
+    for link in fs::read_dir("/sys/class/net").into_iter().flatten().flatten() {
+        let name = link.file_name().to_string_lossy().into_owned();
+        if names::is_link_of(number, &name) {
+            let _ = shell::run("ip", &["link", "del", &name]);
+        }
     }
 }
 

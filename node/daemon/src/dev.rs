@@ -10,13 +10,13 @@ use meridian_daemon::config::{
 };
 use meridian_daemon::telemetry::logs;
 
-use crate::serve::{self, ServeError};
+use crate::serve::{self, Opened, ServeError};
 
 /// Options of the playground.
 #[derive(Args)]
 pub(crate) struct DevArgs {
     /// How many nodes: 1 or 3
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=3))]
+    #[arg(long, default_value = "1", value_parser = one_or_three)]
     nodes: u64,
     /// Where the data is kept
     #[arg(long, value_name = "FOLDER", default_value = "meridian-data")]
@@ -65,9 +65,9 @@ impl DevArgs {
 }
 
 /// Runs the playground until it is told to stop.
-pub(crate) async fn run(args: DevArgs) -> ExitCode {
+pub(crate) async fn run(args: DevArgs, opened: &mut Vec<Opened>) -> ExitCode {
     logs::install(&args.config(1).log);
-    match play(&args).await {
+    match play(&args, opened).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("meridian: {error}");
@@ -76,10 +76,10 @@ pub(crate) async fn run(args: DevArgs) -> ExitCode {
     }
 }
 
-async fn play(args: &DevArgs) -> Result<(), ServeError> {
+async fn play(args: &DevArgs, opened: &mut Vec<Opened>) -> Result<(), ServeError> {
     let mut nodes = Vec::new();
     for id in 1..=args.nodes {
-        nodes.push(serve::start(args.config(id)).await?);
+        nodes.push(serve::start(args.config(id), opened).await?);
     }
     let first = args.address(1, 0);
     println!("A cluster of {} runs here; its data is in {}.", count(args.nodes), args.data.display());
@@ -95,16 +95,25 @@ async fn play(args: &DevArgs) -> Result<(), ServeError> {
     println!();
     println!("Stop it with Ctrl-C; the data stays.");
     let failure = {
-        let failures = nodes.iter_mut().map(|(node, _)| Box::pin(node.failed()));
+        let failures = nodes.iter_mut().map(|node| Box::pin(node.failed()));
         tokio::select! {
             () = serve::told_to_stop() => None,
             (error, ..) = futures::future::select_all(failures) => Some(error),
         }
     };
-    for (node, _folder) in nodes {
+    for node in nodes {
         node.stop().await;
     }
     failure.map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// Two nodes survive no more than one does, so there is no such playground.
+fn one_or_three(nodes: &str) -> Result<u64, String> {
+    match nodes {
+        "1" => Ok(1),
+        "3" => Ok(3),
+        _ => Err("1 for a lone node, or 3, of which any one may fail".into()),
+    }
 }
 
 fn count(nodes: u64) -> String {

@@ -52,15 +52,17 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let mut opened = Vec::new();
     let code = runtime.block_on(async {
         match args.command {
-            Command::Serve { config } => serve::run(&config).await,
-            Command::Dev(dev) => dev::run(dev).await,
+            Command::Serve { config } => serve::run(&config, &mut opened).await,
+            Command::Dev(dev) => dev::run(dev, &mut opened).await,
             Command::Client(command) => meridian_cli::run(command, args.global).await,
             Command::Completions { .. } => ExitCode::SUCCESS,
         }
     });
     // Reads that still block on the disk must not keep the process.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    opened.into_iter().for_each(serve::Opened::close);
     code
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use meridian_daemon::config::{Config, ConfigError};
 use meridian_daemon::folder::{DataFolder, FolderError};
@@ -13,7 +13,7 @@ use meridian_daemon::{Node, NodeError, NodeParts};
 use meridian_model::{Clock, NodeId, UnixMs};
 use meridian_raft::network::TcpDial;
 use meridian_raft::runtime::next_random;
-use meridian_storage::rocks::RocksOptions;
+use meridian_storage::rocks::{Closed, RocksOptions};
 use meridian_storage::{Disk, EngineError, RocksEngine, Writer};
 
 /// The machine's clock.
@@ -41,8 +41,26 @@ pub(crate) enum ServeError {
     Ready { path: String, error: std::io::Error },
 }
 
-/// Runs a node until it is told to stop or fails.
-pub(crate) async fn run(path: &Path) -> ExitCode {
+/// A data folder in use: locked, its database open.
+pub(crate) struct Opened {
+    folder: DataFolder,
+    closed: Option<Closed>,
+}
+
+impl Opened {
+    /// Waits until nothing of the node uses the folder any more, then unlocks it. To be called after the
+    /// runtime is gone, whose tasks hold the database.
+    pub(crate) fn close(self) {
+        const CLOSE_MAX: Duration = Duration::from_secs(2);
+        if self.closed.is_some_and(|closed| !closed.wait(CLOSE_MAX)) {
+            let folder = self.folder.path().display();
+            tracing::warn!(%folder, "the disk does not answer: the database is left as it is, as after a crash");
+        }
+    }
+}
+
+/// Runs a node until it is told to stop or fails. Leaves what it opened to be closed after the runtime.
+pub(crate) async fn run(path: &Path, opened: &mut Vec<Opened>) -> ExitCode {
     let config = match Config::load(path) {
         Ok(config) => config,
         Err(error) => {
@@ -51,7 +69,7 @@ pub(crate) async fn run(path: &Path) -> ExitCode {
         }
     };
     logs::install(&config.log);
-    match serve(config).await {
+    match serve(config, opened).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "this node stops");
@@ -61,10 +79,10 @@ pub(crate) async fn run(path: &Path) -> ExitCode {
     }
 }
 
-async fn serve(config: Config) -> Result<(), ServeError> {
+async fn serve(config: Config, opened: &mut Vec<Opened>) -> Result<(), ServeError> {
     let data = config.node.data.clone();
     let ready_file = config.node.ready_file.clone();
-    let (mut node, _folder) = start(config).await?;
+    let mut node = start(config, opened).await?;
     if let Some(path) = ready_file {
         let ready = serde_json::json!({
             "node": node.id().0,
@@ -97,8 +115,8 @@ async fn serve(config: Config) -> Result<(), ServeError> {
     Err(failure.into())
 }
 
-/// Opens the data folder, sets damaged data aside, and starts the node. The folder is locked while it lives.
-pub(crate) async fn start(config: Config) -> Result<(Node, DataFolder), ServeError> {
+/// Opens the data folder, sets damaged data aside, and starts the node. The folder stays locked in `opened`.
+pub(crate) async fn start(config: Config, opened: &mut Vec<Opened>) -> Result<Node, ServeError> {
     let id = NodeId(config.node.id);
     let name = config.cluster.name.clone();
     let mut folder = DataFolder::open(&config.node.data, id, &name, draw)?;
@@ -111,11 +129,11 @@ pub(crate) async fn start(config: Config) -> Result<(Node, DataFolder), ServeErr
         tracing::warn!("storage.unsafe_no_sync is set: acknowledged messages WILL be lost when power fails");
     }
     let damage = folder.take_condemned();
-    let opened = match damage {
+    let engine = match damage {
         Some(why) => Err(EngineError::Corruption(why)),
         None => RocksEngine::open(&folder.engine(), &options),
     };
-    let engine = match opened {
+    let engine = match engine {
         Err(EngineError::Corruption(why)) => {
             let aside = folder.quarantine(id, &name, draw)?;
             tracing::error!(
@@ -127,6 +145,7 @@ pub(crate) async fn start(config: Config) -> Result<(Node, DataFolder), ServeErr
         }
         other => other?,
     };
+    let closed = engine.closed();
     let engine = Arc::new(engine);
     let (writer, writes) = Writer::new(engine.clone());
     let parts = NodeParts {
@@ -141,15 +160,18 @@ pub(crate) async fn start(config: Config) -> Result<(Node, DataFolder), ServeErr
         may_only_join: folder.may_only_join(),
         watched_folder: Some(folder.path().to_path_buf()),
     };
+    let incarnation = folder.incarnation();
+    // Before the start, which may fail with the engine in other hands already.
+    opened.push(Opened { folder, closed });
     let node = Node::start(config, parts).await?;
     tracing::info!(
         node = %node.id(),
         client = node.addresses().client,
         raft = node.addresses().raft,
-        incarnation = %folder.incarnation(),
+        %incarnation,
         "listening"
     );
-    Ok((node, folder))
+    Ok(node)
 }
 
 fn draw() -> u128 {

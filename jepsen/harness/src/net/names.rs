@@ -11,8 +11,13 @@ pub(crate) fn prefix(number: u16) -> String {
     format!("mj{number:04x}-")
 }
 
+/// Whether a link in the namespace of the clients belongs to a run.
+pub(crate) fn is_link_of(number: u16, link: &str) -> bool {
+    link.starts_with(&format!("mj{number:04x}"))
+}
+
 /// The bridge of a run. Link names have at most 15 characters.
-pub(crate) fn bridge(number: u16) -> String {
+pub(super) fn bridge(number: u16) -> String {
     format!("mj{number:04x}br")
 }
 

@@ -4,8 +4,11 @@ mod options;
 mod snapshot;
 mod witness;
 
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -23,6 +26,19 @@ pub struct RocksEngine {
     witness: Mutex<Witness>,
     sync: bool,
     scratch: Mutex<Vec<u8>>,
+    /// Fields drop in order: this one tells whoever waits that the database above is closed.
+    open: (Sender<Infallible>, Mutex<Option<Closed>>),
+}
+
+/// Becomes true once a database is closed. A process must not end before: RocksDB's threads outlive `main`
+/// otherwise, find its global locks destroyed, and abort.
+pub struct Closed(Receiver<Infallible>);
+
+impl Closed {
+    /// Waits until the last holder of the engine let it go and RocksDB is closed. False if that took too long.
+    pub fn wait(&self, within: Duration) -> bool {
+        matches!(self.0.recv_timeout(within), Err(RecvTimeoutError::Disconnected))
+    }
 }
 
 impl RocksEngine {
@@ -45,7 +61,10 @@ impl RocksEngine {
             )));
         }
         let (witness, scratch) = (Mutex::new(witness), Mutex::new(Vec::new()));
-        Ok(Self { db, folder: folder.to_path_buf(), witness, sync: !options.unsafe_no_sync, scratch })
+        let sync = !options.unsafe_no_sync;
+        let (open, closed) = std::sync::mpsc::channel();
+        let open = (open, Mutex::new(Some(Closed(closed))));
+        Ok(Self { db, folder: folder.to_path_buf(), witness, sync, scratch, open })
     }
 
     fn family(&self, family: Family) -> Result<&ColumnFamily, EngineError> {
@@ -75,6 +94,11 @@ impl RocksEngine {
     pub fn close(&self) -> Result<(), EngineError> {
         self.db.flush_wal(true).map_err(engine_error)?;
         self.witness.lock().record(self.db.latest_sequence_number(), true)
+    }
+
+    /// What tells when this engine is gone. Only the first caller gets it.
+    pub fn closed(&self) -> Option<Closed> {
+        self.open.1.lock().take()
     }
 
     /// What RocksDB says about a property of the whole database, such as `rocksdb.live-blob-file-size`.
