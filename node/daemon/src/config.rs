@@ -101,6 +101,8 @@ pub struct RaftConfig {
     pub election_ms_max: u64,
     /// Memory for the recent entries of all groups, in bytes.
     pub tail_bytes: usize,
+    /// Whether a partition goes back to the node that should lead it once that one is there again.
+    pub rebalance_leaders: bool,
 }
 
 /// `[storage]`
@@ -162,6 +164,7 @@ impl Default for RaftConfig {
             election_ms_min: timing.election_ms_min,
             election_ms_max: timing.election_ms_max,
             tail_bytes: 128 * 1024 * 1024,
+            rebalance_leaders: true,
         }
     }
 }

@@ -169,6 +169,7 @@ impl Rooms {
             registry: Arc::clone(&self.registry),
             parts: self.parts.clone(),
             storage: self.config.storage,
+            rebalance_leaders: self.config.raft.rebalance_leaders,
             disk,
         };
         keeper.spawn()

@@ -18,7 +18,7 @@ fn append(log: &MemoryLog, bytes: usize) {
     let mut builder = BatchBuilder::new(Codec::None);
     (0..EACH).for_each(|_| builder.push(&Message::new(vec![7; bytes])));
     let batch = builder.build().expect("a batch");
-    block_on(async { log.append(GROUP, batch, NOW).await?.await }).expect("stored");
+    block_on(async { log.append(GROUP, batch, NOW, Box::new(())).await?.await }).expect("stored");
 }
 
 /// Ten batches, one a second.

@@ -112,11 +112,10 @@ impl Publisher {
     ) -> Result<Outcome, PublishError> {
         let count = admitted.batch().header().count;
         let (batch, share) = admitted.into_parts();
-        let ticket = self.log.append(route.group, batch, opened_at).await?;
+        // The log keeps the share: a publisher that goes away leaves its batch in the queue.
+        let ticket = self.log.append(route.group, batch, opened_at, Box::new(share)).await?;
         Ok(Box::pin(async move {
-            let appended = ticket.await;
-            drop(share);
-            let appended = appended?;
+            let appended = ticket.await?;
             Ok(Published { log: route.log, base: appended.base, count, duplicate: appended.duplicate })
         }))
     }

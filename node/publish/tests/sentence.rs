@@ -173,9 +173,24 @@ async fn an_unknown_caller_is_turned_away_first() {
 async fn what_is_in_flight_holds_its_share_until_it_is_answered() {
     let scene = Scene::new(batch(0, 1).len());
     let here = topic("here");
+    scene.log.hold_answers();
     let first = scene.publisher.publish(None, &here, 0, batch(0, 1), NOW).await.expect("appended");
     assert_eq!(scene.publish("here", 0, batch(1, 1)).await, Err(Refused::Busy.into()));
+    scene.log.release_answers();
     assert_eq!(first.await.expect("stored").base, Offset(0));
+    assert_eq!(scene.publish("here", 0, batch(1, 1)).await.expect("there is room again").base, Offset(1));
+}
+
+/// The memory bound holds for batches in the queue, and a publisher that leaves does not take its batch along.
+#[tokio::test]
+async fn a_publisher_that_goes_away_gets_no_share_back_while_its_batch_is_under_way() {
+    let scene = Scene::new(batch(0, 1).len());
+    scene.log.hold_answers();
+    for _ in 0..3 {
+        drop(scene.publisher.publish(None, &topic("here"), 0, batch(0, 1), NOW).await);
+        assert_eq!(scene.publish("here", 0, batch(1, 1)).await, Err(Refused::Busy.into()));
+    }
+    scene.log.release_answers();
     assert_eq!(scene.publish("here", 0, batch(1, 1)).await.expect("there is room again").base, Offset(1));
 }
 

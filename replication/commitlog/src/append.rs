@@ -33,6 +33,10 @@ pub enum AppendError {
     Refused(#[from] Refusal),
 }
 
+/// What a batch occupies while it is on its way, such as a permit for its bytes. The log drops it once the batch
+/// is answered, whether or not anybody still waits for the answer.
+pub type Share = Box<dyn Send + Sync>;
+
 /// The outcome of an append, to be awaited. Dropping it does not take the batch back.
 pub type Ticket = BoxFuture<'static, Result<Appended, AppendError>>;
 
@@ -43,7 +47,13 @@ pub type Ticket = BoxFuture<'static, Result<Appended, AppendError>>;
 /// - An error other than `Indeterminate` means: not stored and never will be.
 #[async_trait]
 pub trait Append: Send + Sync + 'static {
-    /// Queues a verified batch. `opened_at` is the token that opening the producer returned. Waits while the
-    /// partition's queue is full; cancel safe until it returns.
-    async fn append(&self, group: GroupId, batch: Batch, opened_at: UnixMs) -> Result<Ticket, AppendError>;
+    /// Queues a verified batch, and holds its share until it is answered. `opened_at` is the token that opening
+    /// the producer returned. Waits while the partition's queue is full; cancel safe until it returns.
+    async fn append(
+        &self,
+        group: GroupId,
+        batch: Batch,
+        opened_at: UnixMs,
+        share: Share,
+    ) -> Result<Ticket, AppendError>;
 }

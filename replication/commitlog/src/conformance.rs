@@ -9,7 +9,7 @@ mod reading;
 use bytes::Bytes;
 use meridian_model::{Batch, BatchBuilder, Codec, GroupId, Message, Offset, ProducerId, Refusal, UnixMs};
 
-use crate::{Append, AppendError, Appended, LogBounds, ReadCommitted, StoredBatch};
+use crate::{Append, AppendError, Appended, LogBounds, ReadCommitted, Share, StoredBatch, Ticket};
 
 /// A partition that is led here, behind both ports.
 pub struct Subject<'a> {
@@ -74,6 +74,11 @@ impl<'a> Writer<'a> {
         self.subject.send(self.batch(first, count)).await
     }
 
+    async fn queue(&self, first: u64, count: u64, share: Share) -> Ticket {
+        let Subject { append, group, opened_at, .. } = self.subject;
+        append.append(*group, self.batch(first, count), *opened_at, share).await.expect("queued")
+    }
+
     async fn store(&self, first: u64, count: u64) -> Offset {
         let appended = self.send(first, count).await.expect("stored");
         assert!(!appended.duplicate, "a first send is no duplicate");
@@ -98,7 +103,7 @@ impl Subject<'_> {
     }
 
     async fn send(&self, batch: Batch) -> Result<Appended, AppendError> {
-        self.append.append(self.group, batch, self.opened_at).await?.await
+        self.append.append(self.group, batch, self.opened_at, Box::new(())).await?.await
     }
 
     async fn batches_from(&self, from: Offset, bytes: usize) -> Vec<StoredBatch> {

@@ -7,5 +7,5 @@ pub mod conformance;
 pub mod memory;
 mod read;
 
-pub use append::{Append, AppendError, Appended, Ticket};
+pub use append::{Append, AppendError, Appended, Share, Ticket};
 pub use read::{LogBounds, ReadCommitted, ReadError, StoredBatch};

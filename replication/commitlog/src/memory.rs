@@ -10,7 +10,7 @@ use futures::channel::oneshot;
 use futures::future::{FutureExt, ready};
 use meridian_model::{Batch, GroupId, LogId, NodeId, Offset, UnixMs};
 
-use crate::{Append, AppendError, LogBounds, ReadCommitted, ReadError, StoredBatch, Ticket};
+use crate::{Append, AppendError, Appended, LogBounds, ReadCommitted, ReadError, Share, StoredBatch, Ticket};
 use partition::Partition;
 
 #[derive(Default)]
@@ -18,6 +18,14 @@ struct State {
     now: UnixMs,
     partitions: BTreeMap<GroupId, Partition>,
     failures: BTreeMap<GroupId, AppendError>,
+    /// What is stored and not answered yet, while answers are held back.
+    unanswered: Option<Vec<Unanswered>>,
+}
+
+struct Unanswered {
+    answer: oneshot::Sender<Result<Appended, AppendError>>,
+    appended: Result<Appended, AppendError>,
+    _share: Share,
 }
 
 /// Logs of some partitions. What is appended is committed at once; nothing is replicated and nothing is kept.
@@ -47,6 +55,19 @@ impl MemoryLog {
     /// Every append to a partition fails like this from now on, and stores nothing.
     pub fn fail_from_now(&self, group: GroupId, error: AppendError) {
         self.state().failures.insert(group, error);
+    }
+
+    /// Holds every answer back from now on, as rounds under way would.
+    pub fn hold_answers(&self) {
+        self.state().unanswered.get_or_insert_default();
+    }
+
+    /// Answers everything that was held back.
+    pub fn release_answers(&self) {
+        for held in self.state().unanswered.take().into_iter().flatten() {
+            // Whoever asked may be gone.
+            let _ = held.answer.send(held.appended);
+        }
     }
 
     /// Moves the clock.
@@ -79,7 +100,13 @@ impl MemoryLog {
 
 #[async_trait]
 impl Append for MemoryLog {
-    async fn append(&self, group: GroupId, batch: Batch, opened_at: UnixMs) -> Result<Ticket, AppendError> {
+    async fn append(
+        &self,
+        group: GroupId,
+        batch: Batch,
+        opened_at: UnixMs,
+        share: Share,
+    ) -> Result<Ticket, AppendError> {
         let mut state = self.state();
         let now = state.now;
         if let Some(error) = state.failures.get(&group) {
@@ -87,7 +114,11 @@ impl Append for MemoryLog {
         }
         let partition = state.partitions.get_mut(&group).ok_or(AppendError::NotLeader { leader: None })?;
         let appended = partition.append(batch, opened_at, now).map_err(AppendError::from);
-        Ok(ready(appended).boxed())
+        let Some(unanswered) = &mut state.unanswered else { return Ok(ready(appended).boxed()) };
+        let (answer, answered) = oneshot::channel();
+        unanswered.push(Unanswered { answer, appended, _share: share });
+        let stopped = || AppendError::Indeterminate("the log is gone".into());
+        Ok(answered.map(move |answered| answered.unwrap_or_else(|_| Err(stopped()))).boxed())
     }
 }
 

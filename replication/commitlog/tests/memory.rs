@@ -40,7 +40,8 @@ fn logs_in_memory_keep_the_contract() {
 fn what_is_trimmed_is_out_of_range() {
     let log = log();
     for producer in 1..=4 {
-        block_on(async { log.append(GROUP, batch(producer), NOW).await?.await }).expect("stored");
+        block_on(async { log.append(GROUP, batch(producer), NOW, Box::new(())).await?.await })
+            .expect("stored");
     }
     log.trim(GROUP, Offset(3));
     let bounds = log.bounds(GROUP).expect("is here");
@@ -53,7 +54,7 @@ fn what_is_trimmed_is_out_of_range() {
 fn an_old_token_is_refused() {
     let log = log();
     log.pass(DEDUP_HORIZON_MS + 1);
-    let refused = block_on(async { log.append(GROUP, batch(1), NOW).await?.await });
+    let refused = block_on(async { log.append(GROUP, batch(1), NOW, Box::new(())).await?.await });
     assert_eq!(refused, Err(AppendError::Refused(Refusal::TokenExpired)));
 }
 
@@ -61,7 +62,7 @@ fn an_old_token_is_refused() {
 fn a_partition_can_be_led_elsewhere() {
     let log = log();
     log.led_elsewhere(GROUP, Some(NodeId(2)));
-    let refused = block_on(log.append(GROUP, batch(1), NOW)).err();
+    let refused = block_on(log.append(GROUP, batch(1), NOW, Box::new(()))).err();
     assert_eq!(refused, Some(AppendError::NotLeader { leader: Some(NodeId(2)) }));
     assert_eq!(log.bounds(GROUP).expect("still read here").end, Offset(0));
 }

@@ -10,7 +10,7 @@ use meridian_model::{GroupId, LogId as HistoryId, NodeId, ReplicaId, UnixMs};
 use meridian_storage::{Disk, WriterHandle};
 use openraft::async_runtime::WatchReceiver;
 use openraft::raft::ReadPolicy;
-use openraft::{Config, SnapshotPolicy};
+use openraft::{Config, Instant, RaftMetrics, SnapshotPolicy};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::task::JoinHandle;
 
@@ -19,8 +19,11 @@ use crate::log_store::{LogStore, TailBudget};
 use crate::machine_store::MachineStore;
 use crate::network::{GroupNetwork, Links};
 use crate::proposer::{ProposeError, Proposer};
-use crate::types::{CommandBytes, Raft, ReplicaNode, Reply};
+use crate::types::{CommandBytes, Raft, ReplicaNode, Reply, TypeConfig};
 use crate::view::{Applied, GroupView};
+
+/// A member that lacks no more entries than this counts as caught up: they are on their way to it.
+const CAUGHT_UP_ENTRIES: u64 = 64;
 
 /// Timing of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +51,6 @@ impl GroupConfig {
             election_timeout_max: self.election_ms_max,
             install_snapshot_timeout: 600_000,
             max_payload_entries: 256,
-            replication_lag_threshold: u64::MAX,
             // Purge is retention: a snapshot is taken when a trim was applied, and never otherwise.
             snapshot_policy: SnapshotPolicy::Never,
             max_in_snapshot_log_to_keep: 0,
@@ -177,17 +179,38 @@ impl Group {
         !self.raft.is_initialized().await.unwrap_or(true)
     }
 
-    /// The node that leads, as far as this replica knows.
+    /// The node that leads, as far as this replica knows. A leader that no quorum has answered for a while
+    /// knows of none: the others may have another.
     pub fn leader(&self) -> Option<NodeId> {
         let metrics = self.raft.metrics();
         let metrics = metrics.borrow_watched();
         let leader = metrics.current_leader?;
-        metrics.membership_config.get_node(&leader).map(|node| node.node)
+        let lost = leader == self.identity.replica.0 && self.quorum_is_silent(&metrics);
+        let node = metrics.membership_config.get_node(&leader).map(|node| node.node);
+        node.filter(|_| !lost)
     }
 
-    /// Whether this replica leads.
+    /// Whether this replica leads, and a quorum has said so lately.
     pub fn is_leader(&self) -> bool {
-        self.raft.metrics().borrow_watched().current_leader == Some(self.identity.replica.0)
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.current_leader == Some(self.identity.replica.0) && !self.quorum_is_silent(&metrics)
+    }
+
+    /// Twice the lease without a quorum's answer: the others may have elected another leader by now.
+    fn quorum_is_silent(&self, metrics: &RaftMetrics<TypeConfig>) -> bool {
+        let silence_max = Duration::from_millis(2 * self.parts.config.election_ms_max);
+        let acked = metrics.last_quorum_acked.map(|acked| acked.into_inner());
+        let alone = metrics.membership_config.membership().voter_ids().all(|id| id == metrics.id);
+        !alone && acked.is_some_and(|acked| acked.elapsed() > silence_max)
+    }
+
+    /// Entries that a member still lacks, while this replica leads and has heard of it.
+    pub fn lag(&self, replica: ReplicaId) -> Option<u64> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let matched = metrics.replication.as_ref()?.get(&replica.0)?.as_ref()?.index;
+        Some(metrics.last_log_index.unwrap_or(0).saturating_sub(matched))
     }
 
     /// Term, last log index and purged index, for status.
@@ -264,10 +287,17 @@ impl Group {
         }
     }
 
-    /// Adds a replica that only learns, and waits until it has caught up.
+    /// Adds a replica that only learns. [`Group::caught_up`] tells when it may vote.
     pub async fn add_learner(&self, replica: ReplicaId, node: NodeId) -> Result<(), io::Error> {
-        let added = self.raft.add_learner(replica.0, ReplicaNode { node }, true).await;
+        let added = self.raft.add_learner(replica.0, ReplicaNode { node }, false).await;
         added.map(|_| ()).map_err(io::Error::other)
+    }
+
+    /// Waits until a member lacks no more than what is on its way. Cancel safe.
+    pub async fn caught_up(&self, replica: ReplicaId) {
+        let mut metrics = self.raft.metrics();
+        while self.lag(replica).is_none_or(|lag| lag > CAUGHT_UP_ENTRIES) && metrics.changed().await.is_ok() {
+        }
     }
 
     /// Makes exactly these replicas the voters, through a joint configuration; others leave.

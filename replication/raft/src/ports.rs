@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::FutureExt;
 use meridian_commitlog::{
-    Append, AppendError, Appended, LogBounds, ReadCommitted, ReadError, StoredBatch, Ticket,
+    Append, AppendError, Appended, LogBounds, ReadCommitted, ReadError, Share, StoredBatch, Ticket,
 };
 use meridian_model::refusal::AppendOutcome;
 use meridian_model::{Batch, GroupId, Offset, UnixMs};
@@ -39,9 +39,15 @@ impl From<view::ReadError> for ReadError {
 
 #[async_trait]
 impl Append for Registry {
-    async fn append(&self, group: GroupId, batch: Batch, opened_at: UnixMs) -> Result<Ticket, AppendError> {
+    async fn append(
+        &self,
+        group: GroupId,
+        batch: Batch,
+        opened_at: UnixMs,
+        share: Share,
+    ) -> Result<Ticket, AppendError> {
         let group = self.get(group).ok_or(AppendError::NotLeader { leader: None })?;
-        let outcome = group.proposer().append(batch.into_bytes(), opened_at).await?;
+        let outcome = group.proposer().append(batch.into_bytes(), opened_at, share).await?;
         let ticket = async move {
             match outcome.await {
                 Ok(Ok(AppendOutcome::Stored { base })) => Ok(Appended { base, duplicate: false }),

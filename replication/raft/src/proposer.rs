@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::{FuturesUnordered, StreamExt};
+use meridian_commitlog::Share;
 use meridian_machine::Command;
 use meridian_machine::command::{AppendItem, PartitionCommand};
 use meridian_machine::partition::PartitionReply;
@@ -72,6 +73,7 @@ impl ProposeError {
 struct Waiting {
     batch: Bytes,
     opened_at: UnixMs,
+    _share: Share,
     answer: oneshot::Sender<Result<AppendOutcome, ProposeError>>,
 }
 
@@ -91,14 +93,16 @@ impl Proposer {
     /// Queues one verified batch. The outcome arrives on the receiver once its entry is applied on a quorum's
     /// word. Batches queued in order are proposed in order. Waits while the queue is full.
     ///
-    /// Cancel safe until it returns; afterwards the batch is proposed whether or not anyone listens.
+    /// Cancel safe until it returns; afterwards the batch is proposed whether or not anyone listens, and its
+    /// share is held until it is answered.
     pub async fn append(
         &self,
         batch: Bytes,
         opened_at: UnixMs,
+        share: Share,
     ) -> Result<oneshot::Receiver<Result<AppendOutcome, ProposeError>>, ProposeError> {
         let (answer, outcome) = oneshot::channel();
-        let sent = self.queue.send(Waiting { batch, opened_at, answer }).await;
+        let sent = self.queue.send(Waiting { batch, opened_at, _share: share, answer }).await;
         sent.map_err(|_| ProposeError::Unavailable("the group has stopped".into()))?;
         Ok(outcome)
     }

@@ -97,9 +97,16 @@ async fn bring(group: Arc<Group>, wanted: Wanted) {
             continue;
         }
         tracing::info!(group = %group.id(), %replica, %node, "adding a copy");
-        match tokio::time::timeout(LEARN_MAX, group.add_learner(*replica, *node)).await {
-            Ok(Ok(())) => tracing::info!(group = %group.id(), %replica, "the copy has caught up"),
+        match tokio::time::timeout(CHANGE_MAX, group.add_learner(*replica, *node)).await {
+            Ok(Ok(())) => {}
             Ok(Err(error)) => return tracing::warn!(group = %group.id(), %error, "the copy was not added"),
+            Err(_) => return tracing::warn!(group = %group.id(), "no quorum to add a copy yet"),
+        }
+    }
+    // Whoever votes before it has caught up can hold commits up, or leave too few that have everything.
+    for replica in wanted.voters.keys().filter(|replica| !voters.contains_key(replica)) {
+        match tokio::time::timeout(LEARN_MAX, group.caught_up(*replica)).await {
+            Ok(()) => tracing::info!(group = %group.id(), %replica, "the copy has caught up"),
             Err(_) => return tracing::info!(group = %group.id(), %replica, "the copy is still catching up"),
         }
     }

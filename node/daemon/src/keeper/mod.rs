@@ -3,6 +3,7 @@
 mod addresses;
 mod disk;
 mod groups;
+mod leadership;
 mod membership;
 mod retention;
 
@@ -30,6 +31,7 @@ pub(crate) struct Keeper {
     pub(crate) registry: Arc<Registry>,
     pub(crate) parts: GroupParts,
     pub(crate) storage: StorageConfig,
+    pub(crate) rebalance_leaders: bool,
     pub(crate) disk: Arc<dyn DiskSpace>,
 }
 
@@ -39,6 +41,7 @@ impl Keeper {
         vec![
             tokio::spawn(addresses::keep(self.clone())),
             tokio::spawn(groups::keep(self.clone())),
+            tokio::spawn(leadership::keep(self.clone())),
             tokio::spawn(membership::keep(self.clone())),
             tokio::spawn(retention::keep(self.clone())),
             tokio::spawn(disk::keep(self)),

@@ -19,7 +19,7 @@ use meridian_sdk::{Client, ClientConfig, Retention};
 use meridian_storage::{Disk, Engine, MemoryEngine, Writer};
 use tokio::runtime::Runtime;
 
-use crate::clock::MovableClock;
+use crate::clock::{MovableClock, NodeClock};
 use crate::patience::until;
 use crate::power::{Moment, Power};
 
@@ -36,12 +36,15 @@ pub(crate) struct Settings {
     pub(crate) storage: StorageConfig,
     /// Memory for the recent entries of all groups, where it is not the default.
     pub(crate) tail_bytes: Option<usize>,
+    /// Leaders go back to where they should be; otherwise they stay where a test puts them.
+    pub(crate) rebalance_leaders: bool,
     /// Watch the file system under this folder.
     pub(crate) watched_folder: Option<PathBuf>,
 }
 
 struct Seat {
     engine: Arc<MemoryEngine>,
+    clock: Arc<NodeClock>,
     incarnation: Incarnation,
     running: Option<Running>,
 }
@@ -104,11 +107,12 @@ impl Region {
     /// Disks without nodes.
     pub(crate) fn unpowered(settings: Settings) -> Self {
         let number = REGIONS.fetch_add(1, Ordering::SeqCst);
+        let clock = Arc::default();
         let seats = NODES.map(|node| {
             let incarnation = Incarnation::from_u128(u128::from(node));
-            (node, Seat { engine: Arc::default(), incarnation, running: None })
+            (node, Seat { engine: Arc::default(), clock: NodeClock::of(&clock), incarnation, running: None })
         });
-        Self { number, settings, seats: seats.into(), clock: Arc::default() }
+        Self { number, settings, seats: seats.into(), clock }
     }
 
     /// Waits until every running node knows the cluster.
@@ -153,6 +157,7 @@ impl Region {
                 election_ms_min: 900,
                 election_ms_max: 1_400,
                 tail_bytes: self.settings.tail_bytes.unwrap_or(RaftConfig::default().tail_bytes),
+                rebalance_leaders: self.settings.rebalance_leaders,
             },
             storage: self.settings.storage,
             limits: self.settings.limits,
@@ -180,7 +185,7 @@ impl Region {
             writer_thread: true,
             dial: Arc::new(TcpDial),
             listen: Arc::new(TcpListen),
-            clock: Arc::clone(&self.clock) as _,
+            clock: Arc::clone(&seat.clock) as _,
             incarnation: seat.incarnation,
             may_only_join: false,
             watched_folder: self.settings.watched_folder.clone(),
@@ -278,6 +283,11 @@ impl Region {
             })
             .await;
         }
+    }
+
+    /// One node's clock is this far ahead of the others'.
+    pub(crate) fn skew(&self, node: u64, ms: u64) {
+        self.seats[&node].clock.skew(ms);
     }
 
     /// A topic of one partition, three copies, and everything kept.

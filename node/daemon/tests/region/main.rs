@@ -8,6 +8,7 @@ mod fencing;
 mod forwarding;
 mod golden;
 mod interrupted;
+mod leadership;
 mod ledger;
 mod outages;
 mod patience;

@@ -82,6 +82,10 @@ async fn without_a_quorum_every_call_ends_with_a_clear_error() {
         (failure.reason() == ErrorReason::Unavailable).then_some(())
     })
     .await;
+    until("it no longer calls itself leader", async || {
+        region.status(1, &topic).await?.leader.is_none().then_some(())
+    })
+    .await;
     let late = timed("publish", sender.publish(&address, sender.batch_at(5, 1, BODY_BYTES))).await;
     assert_eq!(late.reason(), ErrorReason::Unavailable);
     let late = timed("publish on a stream", stream_one(&address, &sender, &name, 5)).await;

@@ -1,5 +1,8 @@
 //! Checks of [`Append`](crate::Append).
 
+use std::convert::Infallible;
+
+use futures::channel::oneshot;
 use futures::future::join_all;
 use meridian_model::limits::DEDUP_WINDOW_BATCHES;
 use meridian_model::{BatchBuilder, Codec, Message, Offset, Refusal};
@@ -30,9 +33,7 @@ pub(super) async fn appends_that_return_in_order_are_stored_in_order(subject: &S
     let writer = Writer::new(subject, "in order");
     let mut tickets = Vec::new();
     for number in 0..DEDUP_WINDOW_BATCHES as u64 / 2 {
-        let ticket =
-            subject.append.append(subject.group, writer.batch(number * 2, 2), subject.opened_at).await;
-        tickets.push(ticket.expect("queued"));
+        tickets.push(writer.queue(number * 2, 2, Box::new(())).await);
     }
     let bases = join_all(tickets).await.into_iter().map(|appended| appended.expect("stored").base);
     let bases: Vec<Offset> = bases.collect();
@@ -94,16 +95,17 @@ pub(super) async fn without_a_producer_every_send_is_stored(subject: &Subject<'_
 
 pub(super) async fn a_dropped_ticket_takes_nothing_back(subject: &Subject<'_>) {
     let writer = Writer::new(subject, "dropped");
-    let ticket = subject.append.append(subject.group, writer.batch(0, 2), subject.opened_at).await;
-    drop(ticket.expect("queued"));
+    let (share, mut released) = oneshot::channel::<Infallible>();
+    drop(writer.queue(0, 2, Box::new(share)).await);
     // Behind it in the same order: when this one is stored, so is the first.
     let base = writer.store(2, 1).await;
     let again = writer.send(0, 2).await.expect("known");
     assert!(again.duplicate && again.base.plus(2) <= base);
+    assert!(matches!(released.try_recv(), Err(oneshot::Canceled)), "its share came back with the answer");
 }
 
 pub(super) async fn an_absent_group_is_not_led_here(subject: &Subject<'_>) {
     let batch = Writer::new(subject, "absent").batch(0, 1);
-    let refused = subject.append.append(subject.absent, batch, subject.opened_at).await.err();
+    let refused = subject.append.append(subject.absent, batch, subject.opened_at, Box::new(())).await.err();
     assert_eq!(refused, Some(AppendError::NotLeader { leader: None }));
 }

@@ -1,0 +1,105 @@
+//! Where this node leads a group: hands leadership to a voter whose clock agrees with the others when its own
+//! does not, and back to the node that should lead, so that leaders stay spread after restarts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use meridian_model::limits::CLOCK_SKEW_MS_MAX;
+use meridian_model::{GroupId, NodeId, ReplicaId};
+use meridian_raft::Group;
+use tokio::time::Instant;
+
+use super::Keeper;
+
+/// How often leadership is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// A node gets its groups back once it has been heard from this long without a gap.
+const STEADY_AFTER: Duration = Duration::from_secs(5);
+/// Groups that change hands in one look. Each is without a leader for some milliseconds.
+const HANDOVERS_MAX: usize = 16;
+/// How long the entries before a handover may take to reach the successor.
+const HANDOVER_MAX: Duration = Duration::from_secs(1);
+
+pub(super) async fn keep(keeper: Keeper) {
+    let mut seen = Seen::default();
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        seen.look(&keeper);
+        let led = keeper.registry.all().into_iter().filter(|group| group.is_leader());
+        let due = led.filter_map(|group| Some((keeper.successor(&group, &mut seen)?, group)));
+        let due: Vec<_> = due.take(HANDOVERS_MAX).collect();
+        let handovers = due.into_iter().map(|((replica, why), group)| hand_over(group, replica, why));
+        futures::future::join_all(handovers).await;
+    }
+}
+
+/// What earlier looks saw.
+#[derive(Default)]
+struct Seen {
+    /// Since when each node has been heard from without a gap.
+    steady: BTreeMap<NodeId, Instant>,
+    /// Groups among whose voters this node's clock was off.
+    off: BTreeSet<GroupId>,
+}
+
+impl Seen {
+    fn look(&mut self, keeper: &Keeper) {
+        let nodes = keeper.control.look(|machine| machine.nodes().map(|record| record.node).collect());
+        let nodes: Vec<NodeId> = nodes.unwrap_or_default();
+        let heard = |node: &NodeId| keeper.parts.clocks.clock_of(*node).is_some();
+        self.steady.retain(|node, _| heard(node));
+        let now = Instant::now();
+        for node in nodes.into_iter().filter(heard) {
+            self.steady.entry(node).or_insert(now);
+        }
+    }
+
+    fn is_steady(&self, node: NodeId) -> bool {
+        self.steady.get(&node).is_some_and(|since| since.elapsed() >= STEADY_AFTER)
+    }
+}
+
+impl Keeper {
+    /// Who should lead the group instead of this node, and why; `None` if it may go on.
+    fn successor(&self, group: &Group, seen: &mut Seen) -> Option<(ReplicaId, &'static str)> {
+        let voters = group.members().0;
+        let nodes: Vec<NodeId> = voters.values().copied().collect();
+        let time = self.parts.clocks.quorum_time(&nodes)?;
+        let agrees = |node: NodeId| {
+            let clock = self.parts.clocks.clock_of(node);
+            clock.is_some_and(|clock| clock.0.abs_diff(time.upper.0) <= CLOCK_SKEW_MS_MAX)
+        };
+        let others = || voters.iter().filter(|(_, node)| **node != self.own && agrees(**node));
+        if !agrees(self.own) {
+            // Seen once, it may be that the others' clocks moved too and their word is on its way.
+            if seen.off.insert(group.id()) {
+                return None;
+            }
+            let nearest = others().min_by_key(|(replica, _)| group.lag(**replica).unwrap_or(u64::MAX))?;
+            return Some((*nearest.0, "the clock of this node is off"));
+        }
+        seen.off.remove(&group.id());
+        let preferred = self.preferred(group.id()).filter(|_| self.rebalance_leaders)?;
+        let mut waiting = others().filter(|(_, node)| **node == preferred && seen.is_steady(preferred));
+        waiting.next().map(|(replica, _)| (*replica, "it should lead and is back"))
+    }
+
+    fn preferred(&self, group: GroupId) -> Option<NodeId> {
+        self.control.look(|machine| {
+            let (topic, partition) = machine.group(group)?;
+            topic.partitions.get(partition as usize).map(|placement| placement.preferred_leader)
+        })?
+    }
+}
+
+async fn hand_over(group: Arc<Group>, replica: ReplicaId, why: &'static str) {
+    // A successor that lacks entries refuses, and the group would wait for an election.
+    if tokio::time::timeout(HANDOVER_MAX, group.caught_up(replica)).await.is_err() {
+        return;
+    }
+    tracing::info!(group = %group.id(), %replica, why, "handing leadership over");
+    if let Err(error) = group.transfer_leader(replica).await {
+        tracing::warn!(group = %group.id(), %error, "leadership was not handed over");
+    }
+}

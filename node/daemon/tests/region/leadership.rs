@@ -1,0 +1,60 @@
+//! Who leads: not a node whose clock is off, and in the long run the one that should.
+
+use std::collections::BTreeSet;
+
+use meridian_sdk::admin::{NewTopic, TopicInfo};
+
+use crate::cluster::{NODES, Region, Settings};
+use crate::patience::until;
+use crate::producer::Sender;
+
+const HOUR_MS: u64 = 3_600_000;
+const BODY_BYTES: usize = 64;
+
+fn leader_of(region: &Region, topic: &TopicInfo, partition: usize) -> Option<u64> {
+    let group = topic.partitions[partition].group;
+    let leads = |node: &u64| region.registry(*node).get(group).is_some_and(|group| group.is_leader());
+    region.running().into_iter().find(leads)
+}
+
+async fn every_node_leads_one(region: &Region, topic: &TopicInfo) {
+    until("every node leads a partition", async || {
+        let leaders: BTreeSet<u64> = (0..3).filter_map(|p| leader_of(region, topic, p)).collect();
+        (leaders.len() == 3).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leaders_are_spread_again_after_a_node_was_away() {
+    let settings = Settings { rebalance_leaders: true, ..Settings::default() };
+    let mut region = Region::start_with(settings).await;
+    let created = region.client().admin().create_topic(NewTopic::new("spread", 3)).await.expect("created");
+    let topic = created.topic;
+    every_node_leads_one(&region, &topic).await;
+    for node in NODES {
+        region.kill(node).await;
+        until("the others lead", async || {
+            (0..3).all(|partition| leader_of(&region, &topic, partition).is_some()).then_some(())
+        })
+        .await;
+        region.start_node(node).await;
+        every_node_leads_one(&region, &topic).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_whose_clock_is_off_hands_over_and_publishing_goes_on() {
+    let region = Region::start().await;
+    let topic = region.topic("skewed").await;
+    region.make_leader(2, &topic).await;
+    let mut sender = Sender::open(&region.address(2), &topic.name.resource(), "").await.expect("opens");
+    region.skew(2, HOUR_MS);
+    let leader =
+        until("another node leads", async || leader_of(&region, &topic, 0).filter(|n| *n != 2)).await;
+    let addresses = NODES.map(|node| region.address(node));
+    let batch = sender.batch(1, BODY_BYTES);
+    sender.publish_surely(&addresses, batch).await;
+    assert_ne!(region.leader(&topic).await, 2, "it does not come back while its clock is off");
+    println!("node {leader} took over");
+}
