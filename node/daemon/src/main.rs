@@ -1,6 +1,7 @@
 //! `meridian`: the one binary.
 
 mod dev;
+mod floor;
 mod serve;
 
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
+use meridian_bench::BenchCommand;
 use meridian_cli::{ClientCommand, GlobalArgs};
 
 /// Meridian: a message cluster. Each partition is a Raft group on disk; an ack means a quorum has it.
@@ -30,6 +32,12 @@ enum Command {
     },
     /// Run a whole cluster in this process: a playground without configuration
     Dev(dev::DevArgs),
+    /// Measure how fast a cluster is, or what its machine can do at most
+    ///
+    /// `publish` loads a cluster and reports throughput and latency; `floor` measures disk, loopback and storage
+    /// engine of this machine, without a cluster, to compare with.
+    #[command(subcommand)]
+    Bench(BenchCommand),
     /// Print a completion script for a shell
     Completions {
         /// Which shell
@@ -58,6 +66,7 @@ fn main() -> ExitCode {
             Command::Serve { config } => serve::run(&config, &mut opened).await,
             Command::Dev(dev) => dev::run(dev, &mut opened).await,
             Command::Client(command) => meridian_cli::run(command, args.global).await,
+            Command::Bench(command) => meridian_bench::run(command, args.global, floor::open_store).await,
             Command::Completions { .. } => ExitCode::SUCCESS,
         }
     });

@@ -31,10 +31,12 @@ const ALLOWED: &[Permission] = &[
             "meridian-deliver",
             "meridian-sdk",
             "meridian-cli",
+            "meridian-bench",
         ],
     ),
     ("meridian-sdk", &["meridian-model", "meridian-proto"]),
     ("meridian-cli", &["meridian-model", "meridian-proto", "meridian-sdk"]),
+    ("meridian-bench", &["meridian-proto", "meridian-sdk", "meridian-cli"]),
     ("meridian-history", &["meridian-model"]),
     ("meridian-checker", &["meridian-history"]),
     (
