@@ -23,5 +23,5 @@ pub mod internal {
     include!("generated/meridian.internal.v1.rs");
 }
 
-/// The encoded file descriptors, for server reflection.
+/// The encoded file descriptors of what clients speak, for server reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!("generated/descriptors.bin");

@@ -6,14 +6,16 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use prost::Message;
 
-const FILES: [&str; 6] = [
+/// What clients speak: server reflection tells of these.
+const PUBLIC: [&str; 5] = [
     "meridian/v1/error.proto",
     "meridian/v1/metadata.proto",
     "meridian/v1/publish.proto",
     "meridian/v1/read.proto",
     "meridian/admin/v1/admin.proto",
-    "meridian/internal/v1/peer.proto",
 ];
+/// What only nodes speak, among themselves.
+const INTERNAL: &str = "meridian/internal/v1/peer.proto";
 
 /// Writes `proto/src/generated`, or compares it with what would be written.
 pub(crate) fn run(check: bool) -> Result<()> {
@@ -21,8 +23,10 @@ pub(crate) fn run(check: bool) -> Result<()> {
     let target = root.join("src/generated");
     let fresh = root.join("../target/codegen");
     fs::create_dir_all(&fresh)?;
-    let descriptors = protox::compile(FILES, [&root]).context("compile the .proto files")?;
-    fs::write(fresh.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    let public = protox::compile(PUBLIC, [&root]).context("compile the .proto files")?;
+    fs::write(fresh.join("descriptors.bin"), public.encode_to_vec())?;
+    let all = PUBLIC.into_iter().chain([INTERNAL]);
+    let descriptors = protox::compile(all, [&root]).context("compile the .proto files")?;
     // Maps in key order: the same message is always the same bytes.
     let configured = tonic_prost_build::configure().bytes(".").btree_map(".").out_dir(&fresh);
     configured.compile_fds(descriptors).context("generate")?;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use meridian_daemon::config::{Config, ConfigError};
+use meridian_daemon::config::{Config, ConfigError, LogFormat};
 use meridian_daemon::folder::{DataFolder, FolderError};
 use meridian_daemon::listen::TcpListen;
 use meridian_daemon::telemetry::logs;
@@ -69,11 +69,15 @@ pub(crate) async fn run(path: &Path, opened: &mut Vec<Opened>) -> ExitCode {
         }
     };
     logs::install(&config.log);
+    let for_people = config.log.format == LogFormat::Human;
     match serve(config, opened).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(%error, "this node stops");
-            eprintln!("meridian: {error}");
+            // Once: in words for a person, as a line of the log for whoever collects it.
+            match for_people {
+                true => eprintln!("meridian: {error}"),
+                false => tracing::error!(%error, "this node stops"),
+            }
             ExitCode::FAILURE
         }
     }

@@ -1,0 +1,6 @@
+//! The `meridian` binary as its users meet it: as processes, through its command line and its listeners.
+
+mod dev;
+mod process;
+mod serve;
+mod watching;
