@@ -4,25 +4,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-/// How often a condition is looked at.
-const EVERY: Duration = Duration::from_millis(10);
+pub use meridian_workload::wait::until;
 
-/// Looks at a condition until it yields something.
-///
-/// # Errors
-/// If it does not within the time; the error says what was awaited.
-pub async fn until<T>(what: &str, within: Duration, mut probe: impl AsyncFnMut() -> Option<T>) -> Result<T> {
-    let begun = Instant::now();
-    loop {
-        if let Some(found) = probe().await {
-            return Ok(found);
-        }
-        if begun.elapsed() >= within {
-            bail!("waited {:.1} s in vain for {what}", within.as_secs_f64());
-        }
-        tokio::time::sleep(EVERY).await;
-    }
-}
+/// How often a condition is looked at.
+const EVERY: Duration = Duration::from_millis(2);
 
 /// The same for conditions that need no runtime.
 ///
@@ -37,6 +22,6 @@ pub fn until_blocking<T>(what: &str, within: Duration, mut probe: impl FnMut() -
         if begun.elapsed() >= within {
             bail!("waited {:.1} s in vain for {what}", within.as_secs_f64());
         }
-        std::thread::sleep(EVERY / 5);
+        std::thread::sleep(EVERY);
     }
 }

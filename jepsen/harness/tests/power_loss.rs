@@ -48,7 +48,7 @@ async fn a_writing_node_loses_power_a_hundred_times_and_no_acked_message() -> Re
         workload.tally().await_acks(15, CATCH_UP).await?;
         // A leader two times out of three: it is the one that is writing most.
         let victim = match cycle % 3 {
-            0 => *chance.pick(&arena.cluster.ids()),
+            0 => chance.pick(&arena.cluster.ids()),
             _ => arena.cluster.await_leader(TOPIC, cycle as u32 % PARTITIONS, CATCH_UP).await?,
         };
         let since = Instant::now();

@@ -12,7 +12,6 @@
 // Hosts are named by their number everywhere: in plans, traces and tables.
 #![allow(clippy::needless_range_loop)]
 
-mod chance;
 mod clock;
 mod disk;
 mod fault;

@@ -1,6 +1,7 @@
 //! Everything that a seed decides before a run begins, and that its history's header tells.
 
-use crate::chance::Chance;
+use meridian_workload::Chance;
+
 use crate::fault::{Fault, Planned};
 use crate::plant::Plant;
 

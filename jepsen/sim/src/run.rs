@@ -165,7 +165,7 @@ impl Run {
         let virtual_time = sim.elapsed();
         machines.iter().for_each(|machine| machine.stopped());
         drop(sim);
-        scene.recorder.finish()?;
+        scene.clients.recorder.finish()?;
         let (hash, records) = scene.trace.finish();
         Ok(Raw {
             hash,

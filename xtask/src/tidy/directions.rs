@@ -39,9 +39,17 @@ const ALLOWED: &[Permission] = &[
     ("meridian-bench", &["meridian-proto", "meridian-sdk", "meridian-cli"]),
     ("meridian-history", &["meridian-model"]),
     ("meridian-checker", &["meridian-history"]),
+    ("meridian-workload", &["meridian-model", "meridian-proto", "meridian-sdk", "meridian-history"]),
     (
         "meridian-harness",
-        &["meridian-model", "meridian-proto", "meridian-sdk", "meridian-history", "meridian-checker"],
+        &[
+            "meridian-model",
+            "meridian-proto",
+            "meridian-sdk",
+            "meridian-history",
+            "meridian-checker",
+            "meridian-workload",
+        ],
     ),
     (
         "meridian-sim",
@@ -58,12 +66,14 @@ const ALLOWED: &[Permission] = &[
             "meridian-sdk",
             "meridian-history",
             "meridian-checker",
+            "meridian-workload",
         ],
     ),
     (
         "meridian-demo",
         &["meridian-model", "meridian-sdk", "meridian-history", "meridian-checker", "meridian-harness"],
     ),
+    ("meridian-compare", &[]),
     ("xtask", &[]),
 ];
 

@@ -28,12 +28,13 @@ const PURE: [&str; 4] = ["model", "replication/machine", "jepsen/history", "jeps
 
 /// Folders of crates where clocks and unordered maps are banned: the pure ones that decide what is stored, and
 /// those that run inside the simulator. The checker may measure its own time and look things up by hash.
-const DETERMINISTIC: [&str; 6] = [
+const DETERMINISTIC: [&str; 7] = [
     "model",
     "replication/machine",
     "replication/storage",
     "replication/raft",
     "jepsen/history",
+    "jepsen/workload",
     "node/publish",
 ];
 

@@ -33,6 +33,7 @@ impl Judged {
             "revived": self.revived,
             "converged_after_ms": self.rescan.converged_after.as_millis() as u64,
             "messages_by_replica": self.rescan.messages,
+            "chains_compared": self.rescan.chains,
             "problems": self.rescan.problems,
         })
     }
@@ -49,6 +50,7 @@ impl fmt::Display for Judged {
         writeln!(f, "metadata answers   {}", self.counts.control)?;
         writeln!(f, "SDK errors         {:?}", self.counts.sdk_errors)?;
         writeln!(f, "on replicas        {:?}", self.rescan.messages)?;
+        writeln!(f, "chains compared    {}", self.rescan.chains)?;
         writeln!(f, "converged after    {:.2} s", self.rescan.converged_after.as_secs_f64())?;
         writeln!(f, "revived at the end {}", self.revived)?;
         self.rescan.problems.iter().try_for_each(|problem| writeln!(f, "problem            {problem}"))

@@ -228,6 +228,7 @@ impl Arena {
     /// With the report.
     pub fn expect_pass(&self, judged: &Judged) -> Result<()> {
         ensure!(judged.report.is_pass(), "{}\n{:#?}", judged.report, judged.rescan.problems);
+        ensure!(judged.rescan.chains > 1, "no hash chains were compared after the last scan");
         ensure!(judged.rescan.problems.is_empty(), "replicas: {:#?}", judged.rescan.problems);
         ensure!(judged.counts.sdk_errors.is_empty(), "applications saw {:#?}", judged.counts.sdk_errors);
         Ok(())

@@ -6,11 +6,13 @@ mod process;
 mod view;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use meridian_sdk::{Client, ClientConfig};
+use meridian_sdk::{Client, ClientConfig, ConnectError, Error};
+use meridian_workload::Region;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::disk::Disk;
@@ -18,11 +20,12 @@ use crate::net::Network;
 use crate::run::Run;
 use crate::wait;
 
+pub use meridian_workload::Whose;
+
 pub use config::{CLIENT_PORT, METRICS_PORT, Member, NodeConfig, RAFT_PORT, Setup};
 pub use node::Node;
 pub(crate) use process::forget_clock;
 pub use process::{Exit, Process, binary, binary_age, tail};
-pub use view::Whose;
 
 /// How long a node may take to listen.
 pub const READY_MAX: Duration = Duration::from_secs(30);
@@ -132,8 +135,7 @@ impl Cluster {
     /// # Errors
     /// Only for a malformed address.
     pub fn client(&self, seed: u64) -> Result<Client> {
-        let config = ClientConfig::new(self.ids().into_iter().map(|id| self.address(id))).with_seed(seed);
-        Ok(Client::new(config)?)
+        Ok(Region::client(self, seed)?)
     }
 
     /// Starts a node and waits until it listens.
@@ -189,6 +191,26 @@ impl Cluster {
             }
         }
         Ok(revived)
+    }
+}
+
+impl Region for Cluster {
+    fn nodes(&self) -> Vec<u64> {
+        self.ids()
+    }
+
+    fn name(&self, node: u64) -> String {
+        format!("node-{node}")
+    }
+
+    fn channel(&self, node: u64) -> Result<Channel, ConnectError> {
+        let none = || Arc::new(io::Error::other(format!("there is no node {node}"))) as ConnectError;
+        self.channels.get(&node).cloned().ok_or_else(none)
+    }
+
+    fn client(&self, seed: u64) -> Result<Client, Error> {
+        let addresses = self.ids().into_iter().map(|id| self.address(id));
+        Client::new(ClientConfig::new(addresses).with_seed(seed))
     }
 }
 

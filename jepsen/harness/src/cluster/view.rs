@@ -7,8 +7,8 @@ use anyhow::{Context, Result, bail};
 use meridian_proto::admin::admin_service_client::AdminServiceClient;
 use meridian_proto::admin::{GetClusterRequest, GetClusterResponse, GroupStatus};
 use meridian_proto::v1::metadata_service_client::MetadataServiceClient;
-use meridian_proto::v1::read_service_client::ReadServiceClient;
-use meridian_proto::v1::{GetLogRequest, GetLogResponse, LookupTopicRequest};
+use meridian_proto::v1::{GetLogResponse, LookupTopicRequest};
+use meridian_workload::Whose;
 use tonic::Status;
 
 use super::Cluster;
@@ -16,15 +16,6 @@ use crate::wait;
 
 /// How long one question to one node may take.
 const ASK_MAX: Duration = Duration::from_secs(2);
-
-/// Which replica a question about a log goes to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Whose {
-    /// The leader, confirmed by a quorum.
-    Linearizable,
-    /// The copy on this node.
-    Replica(u64),
-}
 
 impl Cluster {
     /// The cluster as one node sees it, asked once.
@@ -115,17 +106,7 @@ impl Cluster {
         partition: u32,
         whose: Whose,
     ) -> Result<GetLogResponse, Status> {
-        let channel = self.channel(at).map_err(|error| Status::invalid_argument(error.to_string()))?;
-        let (linearizable, replica_node) = match whose {
-            Whose::Linearizable => (true, None),
-            Whose::Replica(node) => (false, Some(node)),
-        };
-        let request = GetLogRequest { topic: topic.into(), partition, linearizable, replica_node };
-        let mut client = ReadServiceClient::new(channel);
-        match tokio::time::timeout(ASK_MAX, client.get_log(request)).await {
-            Ok(answer) => Ok(answer?.into_inner()),
-            Err(_) => Err(Status::deadline_exceeded("no answer within two seconds")),
-        }
+        meridian_workload::log(self, at, topic, partition, whose).await
     }
 
     /// Waits until every replica of a partition has all that is in the log now, with the same hash chain.

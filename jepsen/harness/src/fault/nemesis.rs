@@ -99,7 +99,7 @@ impl<'a> Nemesis<'a> {
                 tokio::time::sleep(lasting.saturating_sub(begun.elapsed())).await;
                 break;
             }
-            let kind = due.pop().unwrap_or_else(|| *self.chance.pick(kinds));
+            let kind = due.pop().unwrap_or_else(|| self.chance.pick(kinds));
             self.once(kind).await?;
             planned += 1;
             self.calm().await;
@@ -112,7 +112,7 @@ impl<'a> Nemesis<'a> {
     /// # Errors
     /// If either fails.
     pub async fn once(&mut self, kind: Kind) -> Result<()> {
-        let victim = *self.chance.pick(&self.ids);
+        let victim = self.chance.pick(&self.ids);
         let faults = self.faults;
         match kind {
             Kind::Kill => {

@@ -1,15 +1,6 @@
 //! Clients of many kinds at work at once, each writing down what it did and saw.
 
-mod control;
-mod ends;
-mod follow;
-mod once;
-mod oracle;
-mod pages;
 mod rescan;
-mod sdk_producer;
-mod tally;
-mod wire_producer;
 mod witness;
 
 use std::future::Future;
@@ -19,16 +10,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use meridian_history::Recorder;
-use meridian_model::hash;
+use meridian_workload::{
+    Chance, Manner, Pager, Region, Scene, administer, follow, probe, produce_by_sdk, produce_by_wire,
+    read_pages,
+};
 use serde::Serialize;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
-use crate::chance::Chance;
 use crate::cluster::Cluster;
 
+pub use meridian_workload::{Counts, Tally};
 pub use rescan::{Rescan, rescan};
-pub use tally::{Counts, Tally};
 pub use witness::Looked;
 
 /// Which clients there are.
@@ -91,52 +83,24 @@ impl Spec {
     }
 }
 
-/// What every client holds.
-#[derive(Debug)]
-pub(crate) struct Scene {
-    cluster: Arc<Cluster>,
-    recorder: Recorder,
-    topic: String,
-    partitions: u32,
-    tally: Arc<Tally>,
-    stop: CancellationToken,
-    /// Numbers of logical clients and of reading sessions.
-    next: AtomicU64,
-}
-
-impl Scene {
-    fn number(&self) -> u64 {
-        self.next.fetch_add(1, Ordering::Relaxed)
-    }
-
-    fn is_over(&self) -> bool {
-        self.stop.is_cancelled()
-    }
-
-    /// Sleeps as the pace of a client says; returns early when the work is over.
-    async fn pace(&self, ms: u64) {
-        let pause = tokio::time::sleep(Duration::from_millis(ms));
-        tokio::select! {
-            () = pause => {}
-            () = self.stop.cancelled() => {}
+impl Spec {
+    fn manner(&self) -> Manner {
+        Manner {
+            message_pause_ms: self.pace_ms,
+            page_pause_ms: 30,
+            control_pause_ms: 60,
+            filler_bytes_max: self.filler_bytes_max,
+            opens_again: false,
+            turn: None,
+            unconfirmed_ends: false,
         }
-    }
-
-    fn any_node(&self, chance: &mut Chance) -> u64 {
-        *chance.pick(&self.cluster.ids())
-    }
-
-    /// A key that belongs to a partition.
-    fn key_of(&self, partition: u32) -> String {
-        let keys = (0_u32..).map(|n| format!("key-{n}"));
-        let mut fitting = keys.filter(|key| hash::partition_of(key.as_bytes(), self.partitions) == partition);
-        fitting.next().unwrap_or_default()
     }
 }
 
 /// Clients at work on one topic.
 #[derive(Debug)]
 pub struct Workload {
+    cluster: Arc<Cluster>,
     scene: Arc<Scene>,
     tasks: JoinSet<()>,
 }
@@ -152,48 +116,47 @@ impl Workload {
         chance: &Chance,
     ) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let scene = Arc::new(Scene {
-            cluster,
-            recorder,
-            topic: topic.to_owned(),
-            partitions,
-            tally: Arc::default(),
-            stop: CancellationToken::new(),
-            // Several workloads may write one history; none has as many clients as this.
-            next: AtomicU64::new(NEXT.fetch_add(1, Ordering::Relaxed) * 10_000),
-        });
-        let mut workload = Self { scene, tasks: JoinSet::new() };
+        // Several workloads may write one history; none has as many clients as this.
+        let first = NEXT.fetch_add(1, Ordering::Relaxed) * 10_000;
+        let scene = Scene::new(topic, partitions, recorder, spec.manner(), first);
+        let mut workload = Self { cluster, scene: Arc::new(scene), tasks: JoinSet::new() };
         let fork = |label: &str, nth: u64| chance.fork(&format!("{topic}/{label}/{nth}"));
         for nth in 0..spec.sdk_producers {
-            workload.add(|scene| sdk_producer::produce(scene, nth, spec.clone(), fork("sdk", nth)));
+            workload.add(|scene, region| produce_by_sdk(scene, region, nth, fork("sdk", nth)));
         }
         for nth in 0..spec.wire_producers {
-            workload.add(|scene| wire_producer::produce(scene, nth, None, spec.clone(), fork("wire", nth)));
+            let label = format!("wire-{nth}");
+            workload.add(|scene, region| produce_by_wire(scene, region, label, None, fork("wire", nth)));
         }
         for nth in 0..spec.rivals * 2 {
-            let name = Some(format!("rival-{}", nth / 2));
-            workload.add(|scene| wire_producer::produce(scene, nth, name, spec.clone(), fork("rival", nth)));
+            let (label, name) = (format!("rival-wire-{nth}"), Some(format!("rival-{}", nth / 2)));
+            workload.add(|scene, region| produce_by_wire(scene, region, label, name, fork("rival", nth)));
         }
         for nth in 0..spec.followers {
-            workload.add(|scene| follow::follow(scene, nth, fork("follow", nth)));
+            let partition = nth as u32 % partitions;
+            workload.add(|scene, region| follow(scene, region, partition, fork("follow", nth)));
         }
         for nth in 0..spec.pagers {
-            workload.add(|scene| pages::read(scene, nth, fork("pages", nth)));
+            // Even readers go through the cluster, odd ones ask one replica each.
+            let mut chance = fork("pages", nth);
+            let replica = (nth % 2 == 1).then(|| workload.cluster.any_node(&mut chance));
+            let pager = Pager { partition: (nth / 2) as u32 % partitions, replica };
+            workload.add(|scene, region| read_pages(scene, region, pager, chance));
         }
         for nth in 0..spec.probes {
-            workload.add(|scene| ends::probe(scene, fork("ends", nth)));
+            workload.add(|scene, region| probe(scene, region, fork("ends", nth)));
         }
         for nth in 0..spec.administrators {
-            workload.add(|scene| control::administer(scene, fork("control", nth)));
+            workload.add(|scene, region| administer(scene, region, fork("control", nth)));
         }
         workload
     }
 
-    fn add<F>(&mut self, client: impl FnOnce(Arc<Scene>) -> F)
+    fn add<F>(&mut self, client: impl FnOnce(Arc<Scene>, Arc<Cluster>) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.tasks.spawn(client(self.scene.clone()));
+        self.tasks.spawn(client(self.scene.clone(), self.cluster.clone()));
     }
 
     /// What the clients have done so far.
@@ -216,7 +179,7 @@ impl Workload {
     /// # Errors
     /// If one does not finish in time, or has panicked.
     pub async fn stop(mut self, within: Duration) -> Result<Counts> {
-        self.scene.stop.cancel();
+        self.scene.end();
         let deadline = Instant::now() + within;
         let mut left = self.tasks.len();
         while left > 0 {

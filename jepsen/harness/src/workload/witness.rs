@@ -6,9 +6,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use meridian_history::{Page, Read, Seen};
 use meridian_sdk::{Client, Error, Item, NodeId, Offset, Start};
+use meridian_workload::{Whose, oracle};
 
-use super::{Workload, oracle};
-use crate::cluster::Whose;
+use super::Workload;
 use crate::wait;
 
 /// How long a replica may keep a look waiting.
@@ -28,7 +28,7 @@ impl Workload {
     /// # Errors
     /// If the replica does not catch up in time, serves other bytes, or holds something else.
     pub async fn look_at(&self, id: u64, looked: &mut Looked, within: Duration) -> Result<u64> {
-        let client = self.scene.cluster.client(id)?;
+        let client = self.cluster.client(id)?;
         let mut compared = 0;
         for partition in 0..self.scene.partitions {
             let from = looked.next.get(&partition).copied().unwrap_or_default();
@@ -59,11 +59,11 @@ impl Workload {
     }
 
     async fn await_end(&self, id: u64, partition: u32, end: u64, within: Duration) -> Result<()> {
-        let (scene, topic) = (&self.scene, &self.scene.topic);
+        let (cluster, topic) = (&self.cluster, &self.scene.topic);
         let mut last = String::new();
         let what = format!("node {id} to have {topic}[{partition}] up to {end}");
         let caught_up = wait::until(&what, within, async || {
-            match scene.cluster.log(id, topic, partition, Whose::Replica(id)).await {
+            match cluster.log(id, topic, partition, Whose::Replica(id)).await {
                 Ok(log) if log.log_end >= end => Some(()),
                 Ok(log) => {
                     last = format!("it ends at {}", log.log_end);

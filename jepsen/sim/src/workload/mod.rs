@@ -1,20 +1,15 @@
 //! The clients of a run, each writing down what it did and saw.
 
-mod administrator;
-mod ends;
-mod follower;
-mod once;
-mod oracle;
-mod pages;
 mod rescan;
 mod scene;
-mod sdk_producer;
 mod supervisor;
-mod wire_producer;
 mod wires;
 
 use std::sync::Arc;
 
+use meridian_workload::{
+    Chance, Pager, administer, follow, probe, produce_by_sdk, produce_by_wire, read_pages,
+};
 use tokio::task::JoinSet;
 
 pub(crate) use scene::{Scene, Stage};
@@ -30,38 +25,40 @@ pub(crate) async fn work(scene: Arc<Scene>, host: usize) -> turmoil::Result {
     let wires = Wires::new(Net::new(HOSTS[host].into(), Arc::clone(&scene.trace)));
     let nth = (host - NODES) as u64;
     let fork = |label: &str| scene.chance(&format!("{label}-{nth}"));
+    let shared = || (Arc::clone(&scene.clients), wires.clone());
     let mut clients = JoinSet::new();
-    clients.spawn_local(sdk_producer::produce(Arc::clone(&scene), wires.clone(), nth, fork("sdk")));
-    clients.spawn_local(wire_producer::produce(
-        Arc::clone(&scene),
-        wires.clone(),
-        format!("wire-{nth}"),
-        None,
-        fork("wire"),
-    ));
-    let rival = (format!("rival-{nth}"), Some("rival".to_owned()));
-    clients.spawn_local(wire_producer::produce(
-        Arc::clone(&scene),
-        wires.clone(),
-        rival.0,
-        rival.1,
-        fork("rival"),
-    ));
-    clients.spawn_local(pages::read(Arc::clone(&scene), wires.clone(), None, fork("pages")));
-    clients.spawn_local(ends::probe(Arc::clone(&scene), wires.clone(), fork("ends")));
-    clients.spawn_local(administrator::administer(Arc::clone(&scene), wires.clone(), fork("control")));
+    let (all, region) = shared();
+    clients.spawn_local(produce_by_sdk(all, region, nth, fork("sdk")));
+    let (all, region) = shared();
+    clients.spawn_local(produce_by_wire(all, region, format!("wire-{nth}"), None, fork("wire")));
+    let (all, region) = shared();
+    let name = Some("rival".to_owned());
+    clients.spawn_local(produce_by_wire(all, region, format!("rival-{nth}"), name, fork("rival")));
+    let (all, region) = shared();
+    clients.spawn_local(read_pages(all, region, pager(&scene, None, fork("pager")), fork("pages")));
+    let (all, region) = shared();
+    clients.spawn_local(probe(all, region, fork("ends")));
+    let (all, region) = shared();
+    clients.spawn_local(administer(all, region, fork("control")));
+    let (all, region) = shared();
     match nth {
-        0 => clients.spawn_local(follower::follow(Arc::clone(&scene), wires, fork("follow"))),
-        _ => clients.spawn_local(pages::read(
-            Arc::clone(&scene),
-            wires,
-            Some(scene.plan.seed % NODES as u64),
-            fork("replica"),
-        )),
+        0 => {
+            let partition = scene.clients.any_partition(&mut scene.chance("followed"));
+            clients.spawn_local(follow(all, region, partition, fork("follow")))
+        }
+        _ => {
+            let replica = wires::number((scene.plan.seed % NODES as u64) as usize);
+            let pager = pager(&scene, Some(replica), fork("replica-pager"));
+            clients.spawn_local(read_pages(all, region, pager, fork("replica")))
+        }
     };
     while let Some(ended) = clients.join_next().await {
         ended?;
     }
     scene.client_host_done();
     Ok(())
+}
+
+fn pager(scene: &Scene, replica: Option<u64>, mut chance: Chance) -> Pager {
+    Pager { partition: scene.clients.any_partition(&mut chance), replica }
 }

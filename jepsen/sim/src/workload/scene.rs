@@ -1,15 +1,15 @@
-//! What every client holds: the history, the stage of the run, the figures so far.
+//! What every host of a run holds: the plan, the stage of the run, what the clients share, what went wrong.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use meridian_history::Recorder;
-use meridian_model::hash;
+use meridian_workload::{Chance, Manner, Scene as Clients};
 use parking_lot::Mutex;
 
-use crate::chance::Chance;
 use crate::plan::Plan;
+use crate::plant::Plant;
 use crate::trace::{Trace, now_ns};
 
 /// The topic that everybody works on.
@@ -38,29 +38,45 @@ impl Stage {
     const ALL: [Stage; 5] = [Self::Forming, Self::Working, Self::Healed, Self::Stopping, Self::Done];
 }
 
-/// Shared by all clients of a run.
+fn manner(plan: &Plan) -> Manner {
+    Manner {
+        message_pause_ms: plan.pace_ms,
+        page_pause_ms: 60,
+        control_pause_ms: 250,
+        filler_bytes_max: plan.filler_bytes_max,
+        opens_again: true,
+        // Where messages expire, all work on one partition for a while and leave the others in peace: only a
+        // partition without traffic is trimmed to its end.
+        turn: plan.expires_soon().then_some(turn),
+        unconfirmed_ends: plan.plant == Plant::UnconfirmedEnd,
+    }
+}
+
+fn turn(partitions: u32) -> u32 {
+    (now_ns() / TURN_NS % u64::from(partitions)) as u32
+}
+
+/// A run as all its hosts see it.
 pub(crate) struct Scene {
     pub(crate) plan: Arc<Plan>,
-    pub(crate) recorder: Recorder,
+    /// What the clients share.
+    pub(crate) clients: Arc<Clients>,
     pub(crate) trace: Arc<Trace>,
     stage: AtomicU8,
-    next: AtomicU64,
     hosts_done: AtomicU64,
-    acked: AtomicU64,
     trimmed: AtomicU64,
     problems: Mutex<Vec<String>>,
 }
 
 impl Scene {
     pub(crate) fn new(plan: Arc<Plan>, recorder: Recorder, trace: Arc<Trace>) -> Arc<Self> {
+        let clients = Clients::new(TOPIC, plan.partitions, recorder, manner(&plan), 1);
         Arc::new(Self {
             plan,
-            recorder,
+            clients: Arc::new(clients),
             trace,
             stage: AtomicU8::new(0),
-            next: AtomicU64::new(1),
             hosts_done: AtomicU64::new(0),
-            acked: AtomicU64::new(0),
             trimmed: AtomicU64::new(0),
             problems: Mutex::default(),
         })
@@ -74,6 +90,9 @@ impl Scene {
     /// Takes the run on to a later stage.
     pub(crate) fn enter(&self, stage: Stage) {
         self.stage.fetch_max(stage as u8, Ordering::Relaxed);
+        if stage >= Stage::Stopping {
+            self.clients.end();
+        }
     }
 
     /// Waits until the run has come to a stage.
@@ -81,10 +100,6 @@ impl Scene {
         while self.stage() < stage {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-    }
-
-    pub(super) fn is_over(&self) -> bool {
-        self.stage() >= Stage::Stopping
     }
 
     pub(super) fn client_host_done(&self) {
@@ -95,42 +110,13 @@ impl Scene {
         self.hosts_done.load(Ordering::Relaxed)
     }
 
-    /// The number of a logical client or a session, never given twice.
-    pub(super) fn number(&self) -> u64 {
-        self.next.fetch_add(1, Ordering::Relaxed)
-    }
-
     pub(super) fn chance(&self, label: &str) -> Chance {
         Chance::new(self.plan.seed).fork(label)
     }
 
-    pub(super) async fn pace(&self, ms: u64) {
-        tokio::time::sleep(Duration::from_millis(ms)).await;
-    }
-
-    /// A partition to work on. Where messages expire, all work on one for a while and leave the others in
-    /// peace: only a partition without traffic is trimmed to its end.
-    pub(super) fn any_partition(&self, chance: &mut Chance) -> u32 {
-        let partitions = u64::from(self.plan.partitions);
-        let any = chance.between(0, partitions - 1);
-        if self.plan.expires_soon() { (now_ns() / TURN_NS % partitions) as u32 } else { any as u32 }
-    }
-
-    /// A key that belongs to a partition.
-    pub(super) fn key_of(&self, partition: u32) -> String {
-        let keys = (0_u32..).map(|n| format!("key-{n}"));
-        let mut fitting =
-            keys.filter(|key| hash::partition_of(key.as_bytes(), self.plan.partitions) == partition);
-        fitting.next().unwrap_or_default()
-    }
-
-    pub(super) fn acked(&self, messages: u64) {
-        self.acked.fetch_add(messages, Ordering::Relaxed);
-    }
-
     /// Messages acked so far.
     pub(crate) fn acked_so_far(&self) -> u64 {
-        self.acked.load(Ordering::Relaxed)
+        self.clients.tally.acked()
     }
 
     pub(super) fn note_trimmed(&self, offsets: u64) {
@@ -149,6 +135,9 @@ impl Scene {
 
     /// What was noted.
     pub(crate) fn problems(&self) -> Vec<String> {
-        self.problems.lock().clone()
+        let mut problems = self.problems.lock().clone();
+        // The SDK must hide every fault of a run.
+        problems.extend(self.clients.tally.counts().sdk_errors);
+        problems
     }
 }

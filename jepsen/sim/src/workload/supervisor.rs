@@ -7,13 +7,14 @@ use meridian_history::{Appended, MessageId, Publish, Sent};
 use meridian_model::topology::Retention;
 use meridian_sdk::admin::NewTopic;
 use meridian_sdk::{Error, Message};
+use meridian_workload::{Region, Whose, log, oracle};
 use tokio::time::Instant;
 
+use super::rescan;
 use super::scene::{Scene, Stage, TOPIC};
 use super::wires::Wires;
-use super::{ends, oracle, rescan};
 use crate::net::Net;
-use crate::plan::{BOSS, CLIENTS, HOSTS, NODES};
+use crate::plan::{BOSS, CLIENTS, HOSTS};
 
 /// How long a healed region may take until every partition takes a message again.
 const SERVES_WITHIN: Duration = Duration::from_secs(30);
@@ -52,7 +53,7 @@ async fn create(scene: &Scene, wires: &Wires) {
     let mut chance = scene.chance("topic");
     loop {
         // Another client each time: a refused request stays refused.
-        let Ok(client) = wires.sdk(chance.any()) else { return };
+        let Ok(client) = wires.client(chance.any()) else { return };
         match client.admin().create_topic(topic.clone()).await {
             Ok(_) => return,
             Err(Error::Refused(refused)) if refused.reason == meridian_sdk::Reason::AlreadyExists => return,
@@ -67,9 +68,9 @@ async fn create(scene: &Scene, wires: &Wires) {
 /// Waits until every node runs a copy of every partition.
 async fn await_replicas(wires: &Wires, partitions: u32) {
     for (node, partition) in
-        (0..NODES).flat_map(|node| (0..partitions).map(move |partition| (node, partition)))
+        wires.nodes().into_iter().flat_map(|node| (0..partitions).map(move |partition| (node, partition)))
     {
-        while ends::log(wires, node, partition, Some(node)).await.is_err() {
+        while log(wires, node, TOPIC, partition, Whose::Replica(node)).await.is_err() {
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
@@ -83,11 +84,11 @@ async fn serve_again(scene: &Scene, wires: &Wires) {
                 "partition {partition} took no message within {SERVES_WITHIN:?} after heal: {why}"
             ));
         }
-        for node in 0..NODES {
+        for node in wires.nodes() {
             let deadline = Instant::now() + SERVES_WITHIN;
-            while let Err(status) = ends::log(wires, node, partition, None).await {
+            while let Err(status) = log(wires, node, TOPIC, partition, Whose::Linearizable).await {
                 if Instant::now() > deadline {
-                    let (name, why) = (HOSTS[node], status.message());
+                    let (name, why) = (wires.name(node), status.message());
                     scene.problem(format!(
                         "{name} confirmed no end of partition {partition} after heal: {why}"
                     ));
@@ -102,7 +103,7 @@ async fn serve_again(scene: &Scene, wires: &Wires) {
 async fn publish_one(scene: &Scene, wires: &Wires, partition: u32) -> Result<(), Error> {
     let id = MessageId::new(format!("boss-{partition}"), 0, 0);
     let (body, crc) = oracle::seal(&id, "healed");
-    let key = scene.key_of(partition);
+    let key = scene.clients.key_of(partition);
     let call = Publish {
         topic: TOPIC.to_owned(),
         partition,
@@ -110,14 +111,14 @@ async fn publish_one(scene: &Scene, wires: &Wires, partition: u32) -> Result<(),
         epoch: 0,
         first_sequence: 0,
         sequenced: true,
-        messages: vec![Sent { id, key: Some(key.clone()), crc }],
+        messages: vec![Sent { id: id.clone(), key: Some(key.clone()), crc }],
         appended: None,
     };
-    let pending = scene.recorder.invoke(scene.number(), call);
-    let client = wires.sdk(scene.plan.seed ^ u64::from(partition))?;
+    let pending = scene.clients.recorder.invoke(scene.clients.number(), call);
+    let client = wires.client(scene.plan.seed ^ u64::from(partition))?;
     let producer = client.producer(TOPIC).delivery_timeout(SERVES_WITHIN).build().await?;
     let receipt = producer.send(Message::new(body).with_key(key)).await?.await?;
     pending.ok(Appended::at(receipt.offset.0));
-    scene.acked(1);
+    scene.clients.tally.ack(partition, receipt.offset.0, &id);
     Ok(())
 }
