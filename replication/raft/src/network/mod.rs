@@ -7,6 +7,8 @@
 mod client;
 mod dial;
 mod lane;
+#[cfg(test)]
+mod lanes_apart;
 mod links;
 mod service;
 mod snapshot_client;
