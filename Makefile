@@ -12,8 +12,9 @@ SCCACHE = $(shell command -v sccache || true)
 export RUSTC_WRAPPER ?= $(SCCACHE)
 
 DEMO ?= $(or $(CARGO_TARGET_DIR),target)/release/meridian-demo
+COMPARE ?= $(or $(CARGO_TARGET_DIR),target)/release/meridian-compare
 
-.PHONY: help setup build demo test lint fmt deny clean
+.PHONY: help setup walls build demo bench test lint fmt deny clean
 
 help: ## Say what can be made.
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
@@ -27,7 +28,12 @@ build: setup ## Build `meridian` and the demo, optimised: target/release/meridia
 demo: build ## Three nodes, 20,000 flights, leaders killed on the way; every flight is accounted for.
 	$(DEMO)
 
-test: setup ## The whole suite, stage by stage, with what each stage took of its budget.
+# BENCH passes options on: `make bench BENCH="--half-seconds 60 --no-nats"`. Nothing else should run meanwhile.
+bench: setup ## Three nodes under load, what this machine could do at most, and NATS JetStream if it is installed.
+	cargo build --release -p meridian-daemon -p meridian-compare
+	$(COMPARE) $(BENCH)
+
+test: setup walls ## The whole suite, stage by stage, with what each stage took of its budget.
 	cargo xtask verify
 
 lint: ## What the suite says about code without running it.
@@ -36,8 +42,10 @@ lint: ## What the suite says about code without running it.
 fmt: ## Format the code.
 	cargo fmt --all
 
-deny: ## Walls, licences and sources by cargo-deny, which is installed if missing (some minutes).
+walls: setup ## Install cargo-deny, which holds the walls between the rooms up, where it is missing (some minutes).
 	@cargo deny --version >/dev/null 2>&1 || cargo install cargo-deny --locked
+
+deny: walls ## Walls, licences and sources.
 	cargo deny check bans licenses sources
 
 clean: ## Remove what was built. Compiler caches outside the clone stay.

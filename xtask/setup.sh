@@ -6,7 +6,7 @@ set -euo pipefail
 RUST_MIN=1.90
 
 # To build: a C++ compiler and libclang for RocksDB, mold to link.
-build=(build-essential mold libclang-dev git ca-certificates)
+build=(build-essential mold libclang-dev git ca-certificates curl)
 # To test with real processes: namespaces, packet filters, loop disks, a clock that can be moved.
 faults=(iproute2 iptables e2fsprogs faketime mount util-linux)
 # Worth having where the distribution has it.
@@ -66,18 +66,41 @@ is_new_enough() {
     [ -n "$1" ] && [ "$(printf '%s\n%s\n' "$RUST_MIN" "$1" | sort --version-sort | head --lines=1)" = "$RUST_MIN" ]
 }
 
+# The official installer, checked against its published sum. Installs for this user only.
+install_rust() {
+    local target folder
+    target="$(uname -m)-unknown-linux-gnu"
+    folder=$(mktemp --directory)
+    say "no Rust here: installing it for this user with rustup"
+    local from="https://static.rust-lang.org/rustup/dist/$target"
+    if ! curl --fail --silent --show-error --location --proto '=https' --retry 3 \
+        --output "$folder/rustup-init" "$from/rustup-init" \
+        || ! curl --fail --silent --show-error --location --proto '=https' --retry 3 \
+            --output "$folder/rustup-init.sha256" "$from/rustup-init.sha256"; then
+        rm --recursive --force "$folder"
+        die "rustup could not be downloaded; install Rust $RUST_MIN or newer by other means and run this again"
+    fi
+    local want have
+    want=$(cut --delimiter=' ' --fields=1 "$folder/rustup-init.sha256")
+    have=$(sha256sum "$folder/rustup-init" | cut --delimiter=' ' --fields=1)
+    [ "$want" = "$have" ] || die "the downloaded rustup-init is damaged: its sum is $have, not $want"
+    chmod +x "$folder/rustup-init"
+    "$folder/rustup-init" -y --quiet --profile minimal --component clippy --component rustfmt </dev/null
+    rm --recursive --force "$folder"
+    export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
+    hash -r
+}
+
 check_rust() {
     local have
     have=$(rust_version)
-    if [ -z "$have" ] && command -v apt-cache >/dev/null && apt-cache show rustup >/dev/null 2>&1; then
-        apt_install rustup
-        rustup default stable
+    if [ -z "$have" ]; then
+        install_rust
         have=$(rust_version)
     fi
     if ! is_new_enough "$have"; then
         die "Rust ${have:-(none)} is too old: Meridian needs $RUST_MIN or newer.
-       With rustup: \`rustup update stable\`. Without it: follow https://rustup.rs, which takes a minute
-       and needs no root, then run this again."
+       With rustup: \`rustup update stable\`. From a distribution: remove it and run this again."
     fi
     local component
     for component in fmt clippy; do
