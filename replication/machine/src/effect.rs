@@ -37,11 +37,13 @@ pub enum Table {
     NamedProducer = 20,
     /// Control: remembered request ids.
     Request = 21,
+    /// Control: the segments of its own log, one row from the first trim on.
+    ControlLog = 22,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 11] = [
+    pub const ALL: [Table; 12] = [
         Table::Core,
         Table::Segment,
         Table::Producer,
@@ -53,6 +55,7 @@ impl Table {
         Table::Topic,
         Table::NamedProducer,
         Table::Request,
+        Table::ControlLog,
     ];
 
     /// From the tag on disk.

@@ -5,6 +5,9 @@
 //! apply the same commands hold the same rows, byte for byte.
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+#[macro_use]
+mod met;
 #[macro_use]
 mod planted;
 

@@ -7,7 +7,7 @@
 mod switch {
     use std::cell::Cell;
 
-    /// A fault in the partition machine.
+    /// A fault in one of the machines.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum Mutant {
         /// A resent batch is stored a second time.
@@ -44,10 +44,44 @@ mod switch {
         OldPolicyWins,
         /// Of two batches of one producer in one entry only the first reaches the window's rows.
         LosesSecondRow,
+        /// Control: a group id is given twice.
+        ReusesGroup,
+        /// Control: a deleted topic's epochs are given again.
+        ForgetsFloor,
+        /// Control: an opening gives the last epoch again.
+        EpochStays,
+        /// Control: the oldest request is forgotten one too early.
+        ForgetsRequestEarly,
+        /// Control: a repeated request is carried out again.
+        RepeatActsAgain,
+        /// Control: a tenant is answered with another one's request.
+        RequestsCrossTenants,
+        /// Control: "Not formed" is remembered as the answer.
+        RemembersNotFormed,
+        /// Control: the expected version is not compared.
+        VersionIgnored,
+        /// Control: a namespace with topics is deleted.
+        DropsNamespaceInUse,
+        /// Control: a node with a new disk keeps its copy of the control group.
+        WipedKeepsReplica,
+        /// Control: the copies on a disk that is gone stay as they are.
+        WipedKeepsCopies,
+        /// Control: a copy minted for a new disk counts as a founder.
+        ReplacedFounds,
+        /// Control: a topic that is not being deleted is removed.
+        FinishesLive,
+        /// Control: a changed topic is not written.
+        LosesTopicRow,
+        /// Control: a stamp of the control group may go back.
+        ControlStampGoesBack,
+        /// Control: a trim of the log that came late trims again.
+        TrimsLogTwice,
+        /// Control: a trim of the log leaves no segment for those behind.
+        TrimsWholeLog,
     }
 
     impl Mutant {
-        /// Every fault.
+        /// Every fault in the partition machine.
         pub const ALL: [Mutant; 17] = [
             Mutant::StoresDuplicate,
             Mutant::StoresAfterGap,
@@ -66,6 +100,27 @@ mod switch {
             Mutant::ForgetsNamed,
             Mutant::OldPolicyWins,
             Mutant::LosesSecondRow,
+        ];
+
+        /// Every fault in the control machine.
+        pub const CONTROL: [Mutant; 17] = [
+            Mutant::ReusesGroup,
+            Mutant::ForgetsFloor,
+            Mutant::EpochStays,
+            Mutant::ForgetsRequestEarly,
+            Mutant::RepeatActsAgain,
+            Mutant::RequestsCrossTenants,
+            Mutant::RemembersNotFormed,
+            Mutant::VersionIgnored,
+            Mutant::DropsNamespaceInUse,
+            Mutant::WipedKeepsReplica,
+            Mutant::WipedKeepsCopies,
+            Mutant::ReplacedFounds,
+            Mutant::FinishesLive,
+            Mutant::LosesTopicRow,
+            Mutant::ControlStampGoesBack,
+            Mutant::TrimsLogTwice,
+            Mutant::TrimsWholeLog,
         ];
     }
 

@@ -126,6 +126,11 @@ pub enum ControlChange {
         /// Makes a retry safe: the same epoch again.
         request_id: String,
     },
+    /// Close a segment of the control group's own log at this entry, and drop what lies before the last one's end.
+    TrimLog {
+        /// The Raft index of the last segment's end, 0 where there is none: refused if it is another by now.
+        closed: u64,
+    },
 }
 
 impl ControlChange {
@@ -144,11 +149,12 @@ impl ControlChange {
             ControlChange::DeleteTopic { .. } => 9,
             ControlChange::FinishDelete { .. } => 10,
             ControlChange::OpenProducer { .. } => 11,
+            ControlChange::TrimLog { .. } => 12,
         }
     }
 }
 
-const KIND_LAST: u8 = 11;
+const KIND_LAST: u8 = 12;
 
 impl ControlCommand {
     pub(crate) fn encode(&self) -> Bytes {

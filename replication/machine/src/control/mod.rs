@@ -1,7 +1,9 @@
 //! The control group: the desired state of a region, and the only place where identities are minted.
 
+mod bounds;
 mod change;
 mod core;
+mod log;
 mod node;
 mod placement;
 mod producer;
@@ -20,9 +22,11 @@ use meridian_model::topology::{NodeRecord, Topic};
 use meridian_model::{ClusterId, GroupId, NodeId, ProducerId, ReplicaId, TopicName, UnixMs};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::bounds::Bounds;
 pub use self::change::{ControlChange, ControlCommand};
 use self::core::Core;
 pub use self::core::{Cluster, FEATURE_LEVEL};
+use self::log::ControlLog;
 pub use self::placement::{Assignment, Candidate, assign};
 pub use self::producer::{NamedProducer, producer_id};
 pub use self::refusal::ControlRefusal;
@@ -71,11 +75,17 @@ pub enum ControlDone {
         /// Its epoch: above every earlier one of this name.
         epoch: u32,
     },
+    /// A segment of the log was closed at this entry.
+    LogTrimmed {
+        /// The Raft index after which the log now begins; 0 while it still begins at its first entry.
+        start: u64,
+    },
 }
 
 /// The replicated state of the control group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ControlMachine {
+    bounds: Bounds,
     core: Core,
     nodes: BTreeMap<NodeId, NodeRecord>,
     tenants: BTreeMap<String, Tenant>,
@@ -85,6 +95,7 @@ pub struct ControlMachine {
     groups: BTreeMap<GroupId, (TopicName, u32)>,
     producers: BTreeMap<(TopicName, String), NamedProducer>,
     requests: Requests,
+    log: ControlLog,
 }
 
 impl Default for ControlMachine {
@@ -96,7 +107,12 @@ impl Default for ControlMachine {
 impl ControlMachine {
     /// A region that has not been formed.
     pub fn new() -> Self {
+        Self::with_bounds(Bounds::default())
+    }
+
+    pub(crate) fn with_bounds(bounds: Bounds) -> Self {
         Self {
+            bounds,
             core: Core::new(),
             nodes: BTreeMap::new(),
             tenants: BTreeMap::new(),
@@ -105,6 +121,7 @@ impl ControlMachine {
             groups: BTreeMap::new(),
             producers: BTreeMap::new(),
             requests: Requests::default(),
+            log: ControlLog::default(),
         }
     }
 
@@ -112,7 +129,7 @@ impl ControlMachine {
     /// atomic step. A refused command changes nothing but the remembered requests.
     pub fn apply(&mut self, at: At, command: &ControlCommand, effects: &mut Vec<Effect>) -> ControlReply {
         self.begin_entry(at, command.stamp);
-        let reply = match self.requests.recall(&command.change) {
+        let reply = match self.requests.recall(&command.change).filter(|_| !planted!(RepeatActsAgain)) {
             Some(reply) => {
                 reply.unwrap_or_else(|refusal| ControlReply { index: at.index, result: Err(refusal) })
             }
@@ -121,8 +138,12 @@ impl ControlMachine {
                 let reply = ControlReply { index: at.index, result };
                 let number = self.core.next_request;
                 // "Not formed" means "try again": a retry that got it for ever would never be heard.
-                let told_to_retry = reply.result == Err(ControlRefusal::NotFormed);
-                if !told_to_retry && self.requests.remember(number, &command.change, &reply, effects) {
+                let told_to_retry =
+                    reply.result == Err(ControlRefusal::NotFormed) && !planted!(RemembersNotFormed);
+                let requests_max = self.bounds.requests_max - usize::from(planted!(ForgetsRequestEarly));
+                if !told_to_retry
+                    && self.requests.remember(number, &command.change, &reply, requests_max, effects)
+                {
                     self.core.next_request += 1;
                 }
                 reply
@@ -141,7 +162,8 @@ impl ControlMachine {
     fn begin_entry(&mut self, at: At, stamp: UnixMs) {
         debug_assert!(at.index > self.core.applied_index || at.index == 0, "entry {at:?} applied twice");
         (self.core.applied_term, self.core.applied_index) = (at.term, at.index);
-        self.core.last_stamp = self.core.last_stamp.max(stamp);
+        self.core.last_stamp =
+            if planted!(ControlStampGoesBack) { stamp } else { self.core.last_stamp.max(stamp) };
     }
 
     fn change(
@@ -180,6 +202,7 @@ impl ControlMachine {
                 self.finish_delete(name, *expected_version, effects)
             }
             ControlChange::OpenProducer { topic, name, .. } => self.open_producer(topic, name, effects),
+            ControlChange::TrimLog { closed } => self.trim_log(*closed, effects),
         }
     }
 
@@ -244,6 +267,16 @@ impl ControlMachine {
     /// The feature level in force: what every replica must understand.
     pub fn feature_level(&self) -> u32 {
         self.core.feature_level
+    }
+
+    /// The entry after which this group's own log begins. `None` until the second trim.
+    pub fn log_start(&self) -> Option<At> {
+        self.log.start()
+    }
+
+    /// The end of the last closed segment of this group's own log: what the next trim drops.
+    pub fn log_closed(&self) -> Option<At> {
+        self.log.closed()
     }
 
     /// The last entry applied or skipped.

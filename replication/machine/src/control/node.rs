@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use meridian_model::name::{self, DEFAULT};
-use meridian_model::topology::NodeRecord;
+use meridian_model::topology::{NodeRecord, Placement, Replica};
 use meridian_model::{ClusterId, limits};
 
 use super::core::Cluster;
@@ -33,7 +33,7 @@ impl ControlMachine {
             None => {}
         }
         name::check("name", name)?;
-        check_founders(nodes)?;
+        check_founders(nodes, self.bounds.nodes_max)?;
         self.core.cluster = Some(Cluster { id: cluster, name: name.into(), formed_at: self.core.last_stamp });
         let highest = nodes.iter().map(|n| n.control_replica.0).max().unwrap_or(0);
         self.core.next_replica = highest + 1;
@@ -55,9 +55,10 @@ impl ControlMachine {
         let known = self.nodes.get(&record.node);
         let (control_replica, wiped) = match known {
             Some(known) if known.incarnation == record.incarnation => (known.control_replica, false),
+            Some(known) if planted!(WipedKeepsReplica) => (known.control_replica, true),
             Some(_) => (self.core.mint_replica(), true),
             None => {
-                ControlRefusal::at_limit("nodes", self.nodes.len(), limits::NODES_MAX)?;
+                ControlRefusal::at_limit("nodes", self.nodes.len(), self.bounds.nodes_max)?;
                 (self.core.mint_replica(), false)
             }
         };
@@ -65,7 +66,8 @@ impl ControlMachine {
         if known != Some(&record) {
             effects.push(record.put());
         }
-        let replaced = if wiped { self.replace_copies(&record, effects) } else { 0 };
+        let replaced =
+            if wiped && !planted!(WipedKeepsCopies) { self.replace_copies(&record, effects) } else { 0 };
         self.nodes.insert(record.node, record);
         Ok(ControlDone::NodeRegistered { control_replica, replaced })
     }
@@ -75,13 +77,17 @@ impl ControlMachine {
     fn replace_copies(&mut self, record: &NodeRecord, effects: &mut Vec<Effect>) -> u32 {
         let mut replaced = 0;
         for topic in self.topics.values_mut() {
-            let copies = topic.partitions.iter_mut().flat_map(|p| p.replicas.iter_mut());
-            let gone = copies.filter(|r| r.node == record.node && r.incarnation != record.incarnation);
             let mut changed = false;
-            for copy in gone {
-                copy.replica = self.core.mint_replica();
-                copy.incarnation = record.incarnation;
-                (changed, replaced) = (true, replaced + 1);
+            for Placement { replicas, founders, .. } in &mut topic.partitions {
+                let gone = |r: &&mut Replica| r.node == record.node && r.incarnation != record.incarnation;
+                for copy in replicas.iter_mut().filter(gone) {
+                    copy.replica = self.core.mint_replica();
+                    copy.incarnation = record.incarnation;
+                    (changed, replaced) = (true, replaced + 1);
+                    if planted!(ReplacedFounds) {
+                        founders.push(copy.replica);
+                    }
+                }
             }
             if changed {
                 topic.version = self.core.applied_index;
@@ -92,12 +98,12 @@ impl ControlMachine {
     }
 }
 
-fn check_founders(nodes: &[NodeRecord]) -> Result<(), ControlRefusal> {
+fn check_founders(nodes: &[NodeRecord], nodes_max: usize) -> Result<(), ControlRefusal> {
     if nodes.is_empty() {
         return Err(ControlRefusal::invalid("nodes", "a cluster needs at least one node"));
     }
-    if nodes.len() > limits::NODES_MAX {
-        return Err(ControlRefusal::Limit { what: "nodes".into(), max: limits::NODES_MAX as u64 });
+    if nodes.len() > nodes_max {
+        return Err(ControlRefusal::Limit { what: "nodes".into(), max: nodes_max as u64 });
     }
     nodes.iter().try_for_each(check_record)?;
     let numbers: BTreeSet<_> = nodes.iter().map(|n| n.node).collect();

@@ -1,6 +1,6 @@
 //! Producers that chose their name: each opening gets an epoch above all before it (LOG-6).
 
-use meridian_model::{ProducerId, TopicName, limits, name};
+use meridian_model::{ProducerId, TopicName, name};
 use serde::{Deserialize, Serialize};
 
 use super::row::{Stored, join_key};
@@ -59,13 +59,17 @@ impl ControlMachine {
             Some(known) => known.epoch,
             None => {
                 let have = self.producers.len();
-                ControlRefusal::at_limit("named producers", have, limits::NAMED_PRODUCERS_MAX)?;
+                ControlRefusal::at_limit("named producers", have, self.bounds.producers_max)?;
                 self.core.epoch_floor
             }
         };
+        let epoch_max = self.bounds.epoch_max;
         let no_epoch =
-            || ControlRefusal::Limit { what: "epochs of a producer".into(), max: u64::from(u32::MAX) };
-        let epoch = last.checked_add(1).ok_or_else(no_epoch)?;
+            || ControlRefusal::Limit { what: "epochs of a producer".into(), max: u64::from(epoch_max) };
+        let epoch = last
+            .checked_add(u32::from(!planted!(EpochStays) || last == 0))
+            .filter(|epoch| *epoch <= epoch_max)
+            .ok_or_else(no_epoch)?;
         let opened = NamedProducer { topic: topic.clone(), name: name.to_owned(), epoch };
         effects.push(opened.put());
         let producer = opened.id();
@@ -78,7 +82,9 @@ impl ControlMachine {
     pub(super) fn forget_producers_of(&mut self, topic: &TopicName, effects: &mut Vec<Effect>) {
         let gone: Vec<NamedProducer> = self.producers_of(topic).cloned().collect();
         for producer in gone {
-            self.core.epoch_floor = self.core.epoch_floor.max(producer.epoch);
+            if !planted!(ForgetsFloor) {
+                self.core.epoch_floor = self.core.epoch_floor.max(producer.epoch);
+            }
             effects.push(producer.delete());
             self.producers.remove(&(producer.topic, producer.name));
         }

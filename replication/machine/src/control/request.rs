@@ -64,6 +64,7 @@ impl Requests {
         number: u64,
         change: &ControlChange,
         reply: &ControlReply,
+        requests_max: usize,
         effects: &mut Vec<Effect>,
     ) -> bool {
         let Some(asked) = Asked::of(change) else { return false };
@@ -77,7 +78,7 @@ impl Requests {
         };
         effects.push(remembered.put());
         self.insert(remembered);
-        while self.by_number.len() > limits::REQUEST_IDS_MAX {
+        while self.by_number.len() > requests_max {
             let Some((_, oldest)) = self.by_number.pop_first() else { break };
             effects.push(oldest.delete());
             self.by_id.remove(&(oldest.tenant, oldest.request_id));
@@ -106,7 +107,8 @@ impl<'a> Asked<'a> {
         let (request_id, tenant, resource) = match change {
             ControlChange::Form { .. }
             | ControlChange::RegisterNode { .. }
-            | ControlChange::FinishDelete { .. } => return None,
+            | ControlChange::FinishDelete { .. }
+            | ControlChange::TrimLog { .. } => return None,
             ControlChange::CreateTenant { name, request_id }
             | ControlChange::DeleteTenant { name, request_id } => {
                 (request_id, name.as_str(), tenant_resource(name))
@@ -125,7 +127,7 @@ impl<'a> Asked<'a> {
         };
         (!request_id.is_empty() && resource.len() <= RESOURCE_BYTES_MAX).then_some(Self {
             request_id,
-            tenant,
+            tenant: if planted!(RequestsCrossTenants) { "" } else { tenant },
             resource,
         })
     }

@@ -2,18 +2,26 @@
 
 use meridian_model::topology::{NodeRecord, Topic};
 
-use super::ControlMachine;
 use super::core::Core;
+use super::log::ControlLog;
 use super::producer::NamedProducer;
 use super::request::Remembered;
 use super::row::Stored;
 use super::tenant::{Namespace, Tenant};
+use super::{Bounds, ControlMachine};
 use crate::{CorruptState, Row, Table};
 
 impl ControlMachine {
     /// The machine whose effects left these rows, in any order. No rows: a new machine.
     pub fn restore(rows: impl IntoIterator<Item = Row>) -> Result<Self, CorruptState> {
-        let mut machine = Self::new();
+        Self::restore_with_bounds(rows, Bounds::default())
+    }
+
+    pub(crate) fn restore_with_bounds(
+        rows: impl IntoIterator<Item = Row>,
+        bounds: Bounds,
+    ) -> Result<Self, CorruptState> {
+        let mut machine = Self::with_bounds(bounds);
         let (mut any, mut core) = (false, None);
         for row in rows {
             match row.table {
@@ -54,6 +62,7 @@ impl ControlMachine {
                 let producer = NamedProducer::decode(row)?;
                 self.producers.insert((producer.topic.clone(), producer.name.clone()), producer);
             }
+            Table::ControlLog => self.log = ControlLog::decode(row)?,
             Table::Request => self.requests.insert(Remembered::decode(row)?),
             other => return Err(CorruptState::row(other, "not a table of the control group")),
         }

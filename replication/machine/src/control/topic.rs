@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use meridian_model::topology::{Placement, Replica, Retention, Topic};
-use meridian_model::{GroupId, LogId, NodeId, TopicName, limits};
+use meridian_model::{GroupId, LogId, NodeId, TopicName};
 
 use super::placement::{Assignment, Candidate, assign};
 use super::row::{Stored, join_key};
@@ -35,12 +35,12 @@ impl ControlMachine {
                 false => ControlRefusal::already_exists(name.resource()),
             });
         }
-        check_partitions("partitions", partitions)?;
+        check_partitions("partitions", partitions, self.bounds.topic_partitions_max)?;
         check_retention(retention)?;
         if replication == 0 {
             return Err(ControlRefusal::invalid("replication", "a partition needs at least one copy"));
         }
-        ControlRefusal::at_limit("topics", self.topics.len(), limits::TOPICS_MAX)?;
+        ControlRefusal::at_limit("topics", self.topics.len(), self.bounds.topics_max)?;
         let first_group = GroupId(self.core.next_group);
         let placements = self.place(partitions, replication, seed)?;
         let version = self.core.applied_index;
@@ -71,7 +71,9 @@ impl ControlMachine {
         check_version(topic, expected_version)?;
         topic.retention = retention;
         topic.version = version;
-        effects.push(topic.put());
+        if !planted!(LosesTopicRow) {
+            effects.push(topic.put());
+        }
         Ok(ControlDone::Changed)
     }
 
@@ -82,7 +84,7 @@ impl ControlMachine {
         seed: u128,
         effects: &mut Vec<Effect>,
     ) -> Result<ControlDone, ControlRefusal> {
-        check_partitions("total", total)?;
+        check_partitions("total", total, self.bounds.topic_partitions_max)?;
         let topic = self.live_topic(name)?;
         let (replication, present) = (topic.replication, topic.partitions.len() as u32);
         if total < present {
@@ -125,7 +127,7 @@ impl ControlMachine {
     ) -> Result<ControlDone, ControlRefusal> {
         let topic = self.topics.get(name).ok_or_else(|| ControlRefusal::not_found(name.resource()))?;
         check_version(topic, expected_version)?;
-        if !topic.deleting {
+        if !topic.deleting && !planted!(FinishesLive) {
             return Err(ControlRefusal::conflict("the topic is not being deleted"));
         }
         effects.push(topic.delete());
@@ -154,8 +156,8 @@ impl ControlMachine {
         seed: u128,
     ) -> Result<Vec<Placement>, ControlRefusal> {
         let groups = self.groups.len() as u64 + u64::from(partitions);
-        if groups > limits::GROUPS_MAX {
-            return Err(ControlRefusal::Limit { what: "partitions".into(), max: limits::GROUPS_MAX });
+        if groups > self.bounds.groups_max {
+            return Err(ControlRefusal::Limit { what: "partitions".into(), max: self.bounds.groups_max });
         }
         let candidates = self.candidates();
         let assignments = assign(&candidates, partitions, replication)
@@ -206,12 +208,12 @@ fn log_id(seed: u128, group: GroupId) -> LogId {
     if id == [0; 16] { LogId::from_u128(1) } else { LogId(id) }
 }
 
-fn check_partitions(field: &str, partitions: u32) -> Result<(), ControlRefusal> {
+fn check_partitions(field: &str, partitions: u32, partitions_max: u32) -> Result<(), ControlRefusal> {
     match partitions {
         0 => Err(ControlRefusal::invalid(field, "a topic needs at least one partition")),
-        1..=limits::TOPIC_PARTITIONS_MAX => Ok(()),
+        _ if partitions <= partitions_max => Ok(()),
         _ => {
-            let max = u64::from(limits::TOPIC_PARTITIONS_MAX);
+            let max = u64::from(partitions_max);
             Err(ControlRefusal::Limit { what: "partitions of a topic".into(), max })
         }
     }
@@ -226,7 +228,7 @@ fn check_retention(retention: Retention) -> Result<(), ControlRefusal> {
 
 fn check_version(topic: &Topic, expected: Option<u64>) -> Result<(), ControlRefusal> {
     match expected {
-        Some(expected) if expected != topic.version => {
+        Some(expected) if expected != topic.version && !planted!(VersionIgnored) => {
             let why = format!("the topic has version {}, expected was {expected}", topic.version);
             Err(ControlRefusal::conflict(why))
         }

@@ -6,7 +6,10 @@ use meridian_model::topology::{Placement, Retention};
 use meridian_model::{GroupId, NodeId, ProducerId, ReplicaId, limits};
 
 use super::{Cluster, create, delete, finish, form, node, open, topic};
-use crate::control::{ControlChange, ControlDone, ControlMachine, ControlRefusal, producer_id};
+use crate::control::row::Stored;
+use crate::control::{
+    ControlChange, ControlDone, ControlMachine, ControlRefusal, NamedProducer, producer_id,
+};
 use crate::{CorruptState, Row, Table};
 
 fn placements(cluster: &Cluster, name: &str) -> Vec<Placement> {
@@ -295,4 +298,32 @@ fn damaged_rows_are_refused_and_not_repaired() {
         moved[at].key.push(0);
         assert!(ControlMachine::restore(moved).is_err());
     }
+}
+
+#[test]
+fn a_trim_of_the_log_leaves_the_last_segment_and_happens_once() {
+    let mut cluster = Cluster::formed();
+    let trim = |closed| ControlChange::TrimLog { closed };
+    assert_eq!(cluster.ok(trim(0)), ControlDone::LogTrimmed { start: 0 });
+    assert_eq!(
+        (cluster.machine.log_start(), cluster.machine.log_closed().map(|at| at.index)),
+        (None, Some(2))
+    );
+    assert_eq!(cluster.reason(trim(0)), "CONFLICT", "somebody else was first");
+    cluster.ok(create("t", 1, 1, ""));
+    assert_eq!(cluster.ok(trim(2)), ControlDone::LogTrimmed { start: 2 });
+    let bounds = (cluster.machine.log_start(), cluster.machine.log_closed());
+    assert_eq!((bounds.0.map(|at| at.index), bounds.1.map(|at| at.index)), (Some(2), Some(5)));
+    assert!(cluster.machine.topic(&topic("t")).is_some(), "what the log said is in the tables");
+}
+
+#[test]
+fn a_producer_whose_epochs_are_used_up_is_refused_and_not_wrapped_around() {
+    let mut cluster = Cluster::formed();
+    cluster.ok(create("t", 1, 1, ""));
+    cluster.ok(open("t", "p", ""));
+    cluster.machine.producers.values_mut().for_each(|producer| producer.epoch = u32::MAX);
+    let last = NamedProducer { topic: topic("t"), name: "p".into(), epoch: u32::MAX };
+    cluster.write(vec![last.put()]);
+    assert_eq!(cluster.reason(open("t", "p", "")), "LIMIT");
 }
