@@ -2,8 +2,8 @@
 //!
 //! [`check`] is a pure function from a [`History`] to a [`Report`]: one verdict per numbered promise, the
 //! anomalies by name, and counts of what was looked at. A log is its own witness, so every LOG promise is
-//! decided by sorting, in O(n log n); a search (WGL, from `porcupine-rs`) runs beside it on partitions small
-//! enough, and per key on metadata, as a second opinion by other means.
+//! decided by sorting, in O(n log n); a search (WGL, from `porcupine-rs`) runs beside it, on small partitions
+//! whole, on others window by window, and per key on metadata, as a second opinion by other means.
 //!
 //! Three rules keep the verdicts honest. What was not examined is not a pass. A search that ran out of time
 //! is `unknown`, and `unknown` is not a pass. And no rule here may call a correct system wrong: where a
@@ -30,6 +30,7 @@ mod log7_real_time;
 mod log8_gapless;
 mod log9_gone;
 mod log_search;
+mod log_windows;
 mod messages;
 mod options;
 mod partition_view;

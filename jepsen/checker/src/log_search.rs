@@ -1,8 +1,9 @@
 //! LOG once more, by search: an append-only log explains every answer in some order that respects real time.
 //!
 //! The second opinion on LOG-3 to LOG-7. It takes nothing from the checks by sorting: it knows acks, reads
-//! and ends only as steps of a model. Partitions too large to search, and those with at-least-once
-//! producers (whose retries may be stored twice), are left to the other checks and counted as such.
+//! and ends only as steps of a model. Partitions too large to search whole are searched window by window
+//! (`log_windows.rs`); those with at-least-once producers, whose retries may be stored twice, are left to the
+//! other checks and counted as such.
 
 use std::{
     collections::HashMap,
@@ -17,17 +18,18 @@ use crate::{
     anomaly::AnomalyKind,
     findings::Findings,
     index::Index,
+    log_windows,
     options::Options,
     partition_view::PartitionView,
     search::{Budget, Searched, moment},
 };
 
-/// Messages above which a partition is not searched: a state costs as much as its longest look-up.
+/// Messages above which a partition is not searched whole: a state costs as much as its longest look-up.
 const MESSAGES_MAX: usize = 2_000;
 
 /// The newest message of a log and, behind it, all others; logs that share a past share its memory.
 #[derive(Debug, Clone, Default)]
-struct Log {
+pub(crate) struct Log {
     tip: Option<Arc<Entry>>,
     digest: u64,
 }
@@ -92,10 +94,11 @@ impl Hash for Log {
 
 /// One operation on the log.
 #[derive(Debug, Clone)]
-enum Step {
+pub(crate) enum Step {
     /// Acked as stored anew from this offset on.
     Stored { first: u64, messages: Vec<u32> },
-    /// Acked as stored before, perhaps without saying where.
+    /// Acked as stored before, perhaps without saying where. The attempt before may have been this operation's own:
+    /// who forwards or sends for a client may send twice.
     Known { first: Option<u64>, messages: Vec<u32> },
     /// Of unknown outcome; one that never took effect is one that does after everything else.
     Perhaps { messages: Vec<u32> },
@@ -108,7 +111,7 @@ enum Step {
 }
 
 #[derive(Debug, Clone)]
-struct Append;
+pub(crate) struct Append;
 
 impl Model for Append {
     type State = Log;
@@ -131,7 +134,10 @@ impl Model for Append {
                 let there = start.is_some_and(|start| {
                     (start..).zip(messages).all(|(offset, &message)| log.offset_of(message) == Some(offset))
                 });
-                (there, log.clone())
+                match *first == Some(log.end()) && is_new(messages) {
+                    true => (true, log.append(messages)),
+                    false => (there, log.clone()),
+                }
             }
             Step::PerhapsAt { first, messages } if is_new(messages) => {
                 (*first == log.end(), log.append(messages))
@@ -151,12 +157,15 @@ pub(crate) fn check(index: &Index<'_>, options: &Options) -> Findings {
     for view in index.partitions.values() {
         let operations = operations(view);
         let messages = view.messages.iter().count();
-        if operations.len() > options.search_ops_max || messages > MESSAGES_MAX {
-            findings.count("partitions too large to search", 1);
-            continue;
-        }
         if view.messages.iter().any(|message| !message.sequenced) {
             findings.count("partitions with at-least-once producers", 1);
+            continue;
+        }
+        if operations.len() > options.search_ops_max || messages > MESSAGES_MAX {
+            match options.search_window_batches {
+                0 => findings.count("partitions too large to search", 1),
+                batches => log_windows::search(view, batches, &mut budget, &mut findings),
+            }
             continue;
         }
         findings.count("partitions searched", 1);
@@ -230,7 +239,7 @@ fn number<'a>(numbers: &mut HashMap<&'a MessageId, u32>, id: &'a MessageId) -> u
     *numbers.entry(id).or_insert(next)
 }
 
-fn operation(op: &Op, step: Step) -> Operation<Append> {
+pub(crate) fn operation(op: &Op, step: Step) -> Operation<Append> {
     // An unknown append may take effect after its client gave up; what was read was read by then.
     let ended = op.complete_ns.filter(|_| !matches!(step, Step::Perhaps { .. }));
     Operation {

@@ -13,8 +13,10 @@ pub struct Options {
     pub search_each_max: Duration,
     /// Time for all searches together.
     pub search_total_max: Duration,
-    /// Operations above which a partition is not searched.
+    /// Operations above which a partition is not searched whole but window by window.
     pub search_ops_max: usize,
+    /// Batches in a window; zero: what is too large to be searched whole is not searched.
+    pub search_window_batches: usize,
 }
 
 impl Default for Options {
@@ -27,6 +29,7 @@ impl Default for Options {
             search_each_max: Duration::from_secs(10),
             search_total_max: Duration::from_secs(120),
             search_ops_max: 150,
+            search_window_batches: 100,
         }
     }
 }

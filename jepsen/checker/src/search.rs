@@ -38,7 +38,8 @@ impl Budget {
         }
     }
 
-    fn search_one<M: Model>(&mut self, operations: &[Operation<M>]) -> Searched {
+    /// Looks for a legal order of these.
+    pub(crate) fn search_one<M: Model>(&mut self, operations: &[Operation<M>]) -> Searched {
         let allowed = self.each.min(self.left);
         if allowed.is_zero() {
             return Searched::OutOfTime;

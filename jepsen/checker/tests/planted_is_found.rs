@@ -8,7 +8,7 @@ mod plants;
 use std::{cell::RefCell, collections::BTreeMap, collections::BTreeSet};
 
 use correct_log::Chance;
-use meridian_checker::{AnomalyKind, Options, Report, Verdict, check};
+use meridian_checker::{AnomalyKind, Options, Promise, Report, Verdict, check};
 use meridian_history::{History, Op};
 use plants::{Broken, PLANTS};
 use proptest::{
@@ -26,6 +26,30 @@ fn every_anomaly_has_a_plant() {
     let missing: Vec<&str> =
         AnomalyKind::ALL.iter().filter(|kind| !planted.contains(kind)).map(|kind| kind.name()).collect();
     assert!(missing.is_empty(), "nobody plants {missing:?}");
+}
+
+#[test]
+fn a_search_by_windows_passes_what_is_correct_and_finds_what_is_not() {
+    let options = Options { search_ops_max: 0, search_window_batches: 6, ..Options::default() };
+    let judge = |ops| check(&History::of(ops), &options);
+    let mut found: BTreeMap<&str, u64> = BTreeMap::new();
+    for seed in 0..100 {
+        let correct = correct_log::history(seed);
+        let report = judge(correct.clone());
+        assert!(report.is_pass(), "seed {seed}: the correct history fails:\n{report}");
+        let examined = &report.promises[&Promise::LogSearch].examined;
+        assert!(examined["windows searched"] > 2 && examined["operations searched"] > 20, "{report}");
+        for (_, what, plant) in PLANTS.iter().filter(|(kind, ..)| *kind == AnomalyKind::NoLegalOrder) {
+            let mut broken = Broken { ops: correct.clone() };
+            if plant(&mut broken, &mut Chance::of(seed)) {
+                let report = judge(broken.ops);
+                assert!(report.found(AnomalyKind::NoLegalOrder), "seed {seed}: {what}:\n{report}");
+                *found.entry(what).or_default() += 1;
+            }
+        }
+    }
+    println!("found by windows: {found:?}");
+    assert!(found.len() > 1 && found.values().all(|count| *count > 50), "{found:?}");
 }
 
 #[test]

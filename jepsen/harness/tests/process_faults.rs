@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use meridian_checker::{Options, Promise};
-use meridian_harness::arena::{Arena, Plan, count, large_run, small_run};
+use meridian_harness::arena::{Arena, Plan, count, large_run};
 use meridian_harness::workload::{Looked, Spec};
 use meridian_sdk::Retention;
 
@@ -98,7 +98,7 @@ async fn a_wiped_node_comes_back_as_somebody_new_and_ends_with_all_data() -> Res
         let exits = arena.await_whole(&workload, id, Duration::from_secs(60)).await?;
         eprintln!("node {id} was whole again after {:.2} s and {exits} exits", since.elapsed().as_secs_f64());
         ensure!(incarnation(&arena, id)? != before, "a wiped node kept its incarnation");
-        await_voters(&arena, 3).await?;
+        arena.await_voters(TOPIC, PARTITIONS, 3).await?;
         arena.recovered(&workload, since).await?;
     }
     let judged = arena.conclude(workload, &fenced()).await?;
@@ -113,22 +113,23 @@ async fn a_short_history_of_a_killed_leader_is_also_linearizable_by_search() -> 
     arena.topic(TOPIC, 1, Retention::default()).await?;
     let spec = Spec {
         sdk_producers: 0,
-        wire_producers: 2,
+        wire_producers: 4,
         rivals: 0,
         followers: 0,
-        pagers: 1,
+        pagers: 2,
         probes: 1,
-        pace_ms: 150,
+        pace_ms: 20,
         ..Spec::default()
     };
     let workload = arena.workload(TOPIC, 1, &spec);
-    workload.tally().await_acks(10, CATCH_UP).await?;
+    workload.tally().await_acks(250, CATCH_UP).await?;
     let leader = arena.cluster.await_leader(TOPIC, 0, CATCH_UP).await?;
     arena.faults.kill(leader)?;
-    workload.tally().await_acks(10, CATCH_UP).await?;
+    workload.tally().await_acks(250, CATCH_UP).await?;
     arena.faults.restart("kill", leader).await?;
-    let judged = arena.conclude(workload, &small_run()).await?;
+    let judged = arena.conclude(workload, &large_run()).await?;
     arena.expect_pass(&judged)?;
+    ensure!(judged.searched() >= 200, "only {} operations were searched", judged.searched());
     arena.finish();
     Ok(())
 }
@@ -137,17 +138,4 @@ fn incarnation(arena: &Arena, id: u64) -> Result<String> {
     let file = arena.cluster.node(id)?.disk().data().join("meridian.json");
     let identity: serde_json::Value = serde_json::from_slice(&std::fs::read(file)?)?;
     Ok(identity["incarnation"].to_string())
-}
-
-/// Until every partition is back at full strength.
-async fn await_voters(arena: &Arena, voters: usize) -> Result<()> {
-    for partition in 0..PARTITIONS {
-        let what = format!("{voters} voters in {TOPIC}[{partition}]");
-        meridian_harness::wait::until(&what, Duration::from_secs(60), async || {
-            let (_, group) = arena.cluster.leader(TOPIC, partition).await.ok()?;
-            (group.voter_nodes.len() == voters && group.learner_nodes.is_empty()).then_some(())
-        })
-        .await?;
-    }
-    Ok(())
 }

@@ -11,9 +11,6 @@ use serde::{Deserialize, Serialize};
 use crate::plant::Plant;
 use crate::run::{Raw, Spec};
 
-/// A search of more operations may take longer than all the rest of a run.
-const SEARCH_OPS_MAX: usize = 60;
-
 /// A run and its verdict.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Outcome {
@@ -35,6 +32,8 @@ pub struct Outcome {
     pub faults: BTreeMap<String, u64>,
     /// Messages acked to clients.
     pub acked: u64,
+    /// Operations that were part of a search for a legal order.
+    pub searched: u64,
     /// Messages that retention had removed at the end, summed over replicas.
     pub trimmed: u64,
     /// Terms in which some group had a leader.
@@ -49,12 +48,16 @@ pub struct Outcome {
 
 pub(crate) fn judge(spec: &Spec, raw: Raw, begun: Instant) -> Result<Outcome> {
     let history = raw.history.history()?;
-    let mut options = Options { search_ops_max: SEARCH_OPS_MAX, ..Options::default() };
+    // A search of a whole partition may take longer than all the rest of a run.
+    let mut options = Options { search_ops_max: 0, ..Options::default() }.demanding(Promise::LogSearch);
     if raw.expires {
         // Retention may have removed all there was to look up.
         options = options.excusing(Promise::Log1).excusing(Promise::Log2);
     }
     let report = meridian_checker::check(&history, &options);
+    let finding = report.promises.get(&Promise::LogSearch);
+    let searched = finding.and_then(|finding| finding.examined.get("operations searched")).copied();
+    let searched = searched.unwrap_or_default();
     let mut reasons = raw.problems;
     let pass = report.is_pass() && reasons.is_empty();
     reasons.extend(told_by(&report));
@@ -68,6 +71,7 @@ pub(crate) fn judge(spec: &Spec, raw: Raw, begun: Instant) -> Result<Outcome> {
         records: raw.records,
         faults: raw.faults.into_iter().map(|(name, count)| (name.to_owned(), count)).collect(),
         acked: raw.acked,
+        searched,
         trimmed: raw.trimmed,
         elections: raw.elections,
         virtual_time: raw.virtual_time,
@@ -102,6 +106,7 @@ impl Outcome {
             records: 0,
             faults: BTreeMap::new(),
             acked: 0,
+            searched: 0,
             trimmed: 0,
             elections: 0,
             virtual_time: Duration::ZERO,
@@ -128,8 +133,8 @@ impl Outcome {
     /// The head of the table of outcomes.
     pub fn table_head() -> String {
         format!(
-            "{:>6} {:>7} {:>7} {:>7} {:>9} {:>8} {:>7}  {:8}  faults",
-            "seed", "verdict", "acked", "trimmed", "elections", "virtual", "wall", "hash"
+            "{:>6} {:>7} {:>7} {:>8} {:>7} {:>9} {:>8} {:>7}  {:8}  faults",
+            "seed", "verdict", "acked", "searched", "trimmed", "elections", "virtual", "wall", "hash"
         )
     }
 }
@@ -139,10 +144,11 @@ impl fmt::Display for Outcome {
         let faults: Vec<String> = self.faults.iter().map(|(name, n)| format!("{name} {n}")).collect();
         write!(
             f,
-            "{:>6} {:>7} {:>7} {:>7} {:>9} {:>7.1}s {:>6.2}s  {:.8}  {}",
+            "{:>6} {:>7} {:>7} {:>8} {:>7} {:>9} {:>7.1}s {:>6.2}s  {:.8}  {}",
             self.seed,
             if self.pass { "pass" } else { "FAIL" },
             self.acked,
+            self.searched,
             self.trimmed,
             self.elections,
             self.virtual_time.as_secs_f64(),

@@ -27,6 +27,8 @@ pub struct Summary {
     pub faults: BTreeMap<String, u64>,
     /// Messages acked.
     pub acked: u64,
+    /// Operations that were part of a search for a legal order.
+    pub searched: u64,
     /// Elections.
     pub elections: u64,
     /// Records that trace hashes cover.
@@ -42,6 +44,7 @@ impl Summary {
         self.runs += 1;
         self.failed += u64::from(!outcome.pass);
         self.acked += outcome.acked;
+        self.searched += outcome.searched;
         self.elections += outcome.elections;
         self.records += outcome.records;
         self.virtual_time += outcome.virtual_time;
@@ -62,6 +65,7 @@ impl fmt::Display for Summary {
         writeln!(f, "seeds            {} ({} failed)", self.runs, self.failed)?;
         writeln!(f, "faults installed {} ({})", self.faults.values().sum::<u64>(), faults.join(", "))?;
         writeln!(f, "acked messages   {}", self.acked)?;
+        writeln!(f, "ops searched     {}", self.searched)?;
         writeln!(f, "elections        {}", self.elections)?;
         writeln!(f, "traced records   {}", self.records)?;
         writeln!(f, "virtual seconds  {:.0}", self.virtual_time.as_secs_f64())?;

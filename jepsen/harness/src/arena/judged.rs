@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use meridian_checker::Report;
+use meridian_checker::{Promise, Report};
 use serde_json::{Value, json};
 
 use crate::workload::{Counts, Rescan};
@@ -24,6 +24,12 @@ pub struct Judged {
 }
 
 impl Judged {
+    /// Operations on logs that were part of a search for a legal order.
+    pub fn searched(&self) -> u64 {
+        let finding = self.report.promises.get(&Promise::LogSearch);
+        finding.and_then(|finding| finding.examined.get("operations searched")).copied().unwrap_or_default()
+    }
+
     /// Everything, for a file.
     pub fn to_json(&self) -> Value {
         json!({
