@@ -34,7 +34,7 @@ impl Ratio {
     }
 }
 
-/// All ratios. The floor is the mean of before and after.
+/// All ratios. The floor is the better of before and after: what the machine can do, not what it did once.
 pub(crate) fn all(
     before: &Value,
     after: &Value,
@@ -46,17 +46,18 @@ pub(crate) fn all(
     };
     let one =
         |floor: &Value, pointer: &str| floor.pointer(pointer).and_then(Value::as_f64).unwrap_or(f64::NAN);
-    let floor = |pointer: &str| (one(before, pointer) + one(after, pointer)) / 2.0;
+    let fastest = |pointer: &str| one(before, pointer).max(one(after, pointer));
+    let shortest = |pointer: &str| one(before, pointer).min(one(after, pointer));
     let mut ratios = vec![
         Ratio::new(
             "1 KiB: bytes over a third of what the storage engine takes in synced 512 KiB writes",
-            load("1 KiB", "/mb_per_s") / (floor("/store/1/mb_per_s") / 3.0),
+            load("1 KiB", "/mb_per_s") / (fastest("/store/1/mb_per_s") / 3.0),
             Some(Target::AtLeast(0.7)),
         ),
         Ratio::new(
             "one at a time: p50 over one fdatasync and two loopback round trips (each p50)",
             load("one at a time", "/latency/p50_us")
-                / (floor("/disk/append_sync/p50_us") + 2.0 * floor("/loopback/round_trip/p50_us")),
+                / (shortest("/disk/append_sync/p50_us") + 2.0 * shortest("/loopback/round_trip/p50_us")),
             Some(Target::AtMost(3.0)),
         ),
         Ratio::new(
