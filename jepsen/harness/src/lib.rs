@@ -14,6 +14,7 @@ pub mod net;
 pub mod probe;
 pub mod run;
 pub mod shell;
+mod shim;
 pub mod sweep;
 mod syscall;
 pub mod wait;

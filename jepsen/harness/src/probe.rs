@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::disk::{Disk, DiskKind};
 use crate::net::{Network, Peer, Placement};
 use crate::run::Run;
-use crate::{shell, syscall};
+use crate::{shell, shim, syscall};
 
 /// Something a run may need of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -25,6 +25,12 @@ pub enum Capability {
     LoopDisk,
     /// Cutting the power of a filesystem so that unsynced writes vanish.
     PowerLoss,
+    /// The same with XFS.
+    XfsPowerLoss,
+    /// A filesystem that turns read-only under its user.
+    ReadOnly,
+    /// A C compiler, for the library that makes syncs lie.
+    Lies,
     /// A disk that can be filled.
     DiskFull,
     /// libfaketime, to move one node's clock.
@@ -33,12 +39,15 @@ pub enum Capability {
 
 impl Capability {
     /// All of them, in the order in which they build on each other.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Root,
         Self::Namespaces,
         Self::Filters,
         Self::LoopDisk,
         Self::PowerLoss,
+        Self::XfsPowerLoss,
+        Self::ReadOnly,
+        Self::Lies,
         Self::DiskFull,
         Self::Clock,
     ];
@@ -50,6 +59,9 @@ impl Capability {
             Self::Filters => "packet filters",
             Self::LoopDisk => "loop disk (ext4)",
             Self::PowerLoss => "power loss",
+            Self::XfsPowerLoss => "power loss (XFS)",
+            Self::ReadOnly => "read-only disk",
+            Self::Lies => "lying syncs (cc)",
             Self::DiskFull => "disk full",
             Self::Clock => "clock (libfaketime)",
         }
@@ -62,6 +74,9 @@ impl Capability {
             Self::Filters => "partitions, one-way ones too",
             Self::LoopDisk => "power loss, disk full",
             Self::PowerLoss => "durability: without it, it is NOT proved",
+            Self::XfsPowerLoss => "durability on a second filesystem",
+            Self::ReadOnly => "a clear end of a node whose disk refuses writes",
+            Self::Lies => "that a loss of synced writes would be found",
             Self::DiskFull => "refusal of publishes before the disk is full",
             Self::Clock => "retention under a clock that jumps",
         }
@@ -159,6 +174,12 @@ fn attempt(capability: Capability, run: &Run) -> Result<()> {
         }
         Capability::LoopDisk => disk("loop").map(drop),
         Capability::PowerLoss => lose_power(&disk("power")?),
+        Capability::XfsPowerLoss => {
+            let kind = DiskKind::Xfs { bytes: 512 << 20 };
+            lose_power(&Disk::make(kind, run.folder().join("xfs"), run.fast_folder()?)?)
+        }
+        Capability::ReadOnly => disk("read-only")?.turn_read_only(),
+        Capability::Lies => shim::build(run.folder()).map(drop),
         Capability::DiskFull => {
             let disk = disk("full")?;
             disk.fill_but(0)?;

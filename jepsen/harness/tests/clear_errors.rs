@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use meridian_harness::arena::{Arena, Plan, say};
+use meridian_harness::arena::{Arena, Plan, large_run, say};
 use meridian_harness::cluster::{Process, tail};
 use meridian_harness::disk::DiskKind;
 use meridian_harness::wait;
+use meridian_harness::workload::{Looked, Spec};
 use meridian_proto::v1::publish_request::Payload;
 use meridian_proto::v1::publish_service_client::PublishServiceClient;
 use meridian_proto::v1::read_service_client::ReadServiceClient;
@@ -169,6 +170,32 @@ async fn a_node_whose_disk_fails_writes_stops_with_an_error() -> Result<()> {
     arena.cluster.node(leader)?.disk().restore_power()?;
     arena.cluster.start_node(leader).await?;
     arena.cluster.await_converged(TOPIC, 0, CATCH_UP).await?;
+    arena.finish();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_disk_turns_read_only_stops_and_rejoins_once_it_can_write() -> Result<()> {
+    let mut arena =
+        Arena::open(Plan::new("read-only", 20).with_disks(DiskKind::ROOMY).with_read_only()).await?;
+    arena.topic(TOPIC, 1, Retention::default()).await?;
+    let workload = arena.workload(TOPIC, 1, &Spec { pace_ms: 20, ..Spec::default() });
+    workload.tally().await_acks(60, CATCH_UP).await?;
+    let leader = arena.cluster.await_leader(TOPIC, 0, CATCH_UP).await?;
+    let since = Instant::now();
+    arena.faults.turn_read_only(leader)?;
+    let exit =
+        wait::until("the node to stop", CATCH_UP, async || arena.cluster.node(leader).ok()?.own_exit());
+    let exit = exit.await?;
+    ensure!(exit.code.is_some_and(|code| code != 0), "it ended with {exit:?}");
+    let said = arena.cluster.node(leader)?.log_tail();
+    ensure!(said.to_lowercase().contains("read-only"), "nothing of a read-only disk in: {said}");
+    arena.recovered(&workload, since).await?;
+    say(&format!("  exit code {:?}: {}", exit.code, said.lines().last().unwrap_or_default()));
+    arena.faults.turn_writable(leader).await?;
+    workload.look_at(leader, &mut Looked::default(), CATCH_UP).await?;
+    let judged = arena.conclude(workload, &large_run()).await?;
+    arena.expect_pass(&judged)?;
     arena.finish();
     Ok(())
 }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use meridian_checker::Promise;
 use meridian_harness::arena::{Arena, Plan, count, large_run, say};
 use meridian_harness::fault::Damage;
@@ -51,6 +51,40 @@ async fn flipped_bits_lose_nothing_and_are_never_served() -> Result<()> {
             ));
         }
     }
+    let judged = arena.conclude(workload, &large_run().demanding(Promise::Log6)).await?;
+    arena.expect_pass(&judged)?;
+    arena.finish();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_flipped_bit_on_one_node_of_five_harms_nobody() -> Result<()> {
+    let mut arena = Arena::open(Plan::new("bit-flip-of-five", 30).with_nodes(5)).await?;
+    arena.topic(TOPIC, 4, Retention::default()).await?;
+    // No probes: they ask any node for its copy, and here not every node has one.
+    let spec = Spec { pace_ms: 5, filler_bytes_max: 3_000, probes: 0, ..Spec::default() };
+    let workload = arena.workload(TOPIC, 4, &spec);
+    workload.tally().await_acks(300, CATCH_UP).await?;
+    let victim = arena.cluster.await_leader(TOPIC, 0, CATCH_UP).await?;
+    let copies = arena.cluster.replicas(TOPIC, 0).await?;
+    ensure!(copies.len() == 3, "a partition has the copies {copies:?}");
+    arena.faults.kill(victim)?;
+    let injury = arena.faults.damage(victim, Damage::WalPayload, &mut arena.chance("flip"))?;
+    let since = Instant::now();
+    let started = arena.faults.restart(Damage::WalPayload.name(), victim).await;
+    // A node that refused its damaged disk comes back without it.
+    let revived = arena.cluster.revive().await?;
+    arena.recovered(&workload, since).await?;
+    arena.await_voters(TOPIC, 4, 3).await?;
+    say(&format!(
+        "  byte {} bit {} of {} on node {victim}: first start {}, {revived} more; {}; took {:.2} s",
+        injury.at,
+        injury.bit,
+        injury.bytes,
+        if started.is_ok() { "ok" } else { "refused" },
+        response(&arena, victim)?,
+        since.elapsed().as_secs_f64(),
+    ));
     let judged = arena.conclude(workload, &large_run().demanding(Promise::Log6)).await?;
     arena.expect_pass(&judged)?;
     arena.finish();

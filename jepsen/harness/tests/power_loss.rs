@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use meridian_checker::{AnomalyKind, Promise};
-use meridian_harness::arena::{Arena, Judged, Plan, count, large_run, power_can_be_cut};
+use meridian_harness::arena::{Arena, Judged, Plan, count, large_run, power_can_be_cut, say};
 use meridian_harness::disk::DiskKind;
 use meridian_harness::workload::{Looked, Spec, Workload};
 use meridian_sdk::Retention;
@@ -63,11 +63,15 @@ async fn a_writing_node_loses_power_a_hundred_times_and_no_acked_message() -> Re
     Ok(())
 }
 
-/// All nodes lose power at once, again and again. With `unsafe_no_sync` no step but the verdict may fail.
-async fn all_at_once(arena: &mut Arena, cycles: u64, real: bool, synced: bool) -> Result<Judged> {
+/// All nodes lose power at once, again and again. Where nothing is synced no step but the verdict may fail.
+async fn all_at_once(arena: &mut Arena, cycles: u64, real: bool) -> Result<Judged> {
+    let synced = !arena.cluster.setup().unsafe_no_sync && !arena.cluster.setup().may_lie;
     arena.topic(TOPIC, PARTITIONS, Retention::default()).await?;
     if !synced {
         make_durable(arena).await?;
+    }
+    if arena.cluster.setup().may_lie {
+        arena.faults.begin_lying(&arena.cluster.ids())?;
     }
     // One attempt an operation: an SDK that is told of lost messages would rightly refuse to go on.
     let honest = if synced { 2 } else { 0 };
@@ -78,6 +82,9 @@ async fn all_at_once(arena: &mut Arena, cycles: u64, real: bool, synced: bool) -
         workload.tally().await_acks(40, CATCH_UP).await?;
         let since = Instant::now();
         fell(arena, &arena.cluster.ids(), real).await?;
+        if arena.cluster.setup().may_lie {
+            arena.faults.end_lying(&arena.cluster.ids())?;
+        }
         if !synced {
             break;
         }
@@ -114,23 +121,46 @@ async fn all_nodes_lose_power_at_once_and_no_acked_message() -> Result<()> {
     let real = power_can_be_cut()?;
     let mut arena = Arena::open(plan("power-all", 60, real)).await?;
     let cycles = count("MERIDIAN_JEPSEN_POWER_ALL", 20);
-    let judged = all_at_once(&mut arena, cycles, real, true).await?;
+    let judged = all_at_once(&mut arena, cycles, real).await?;
     arena.expect_pass(&judged)?;
     arena.finish();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_power_loss_without_sync_is_found_to_lose_messages() -> Result<()> {
+async fn the_same_on_xfs_loses_no_acked_message() -> Result<()> {
     if !power_can_be_cut()? {
         return Ok(());
     }
-    let plan = plan("power-control", 60, true).with_setup(|setup| setup.unsafe_no_sync = true);
-    let mut arena = Arena::open(plan).await?;
-    let judged = all_at_once(&mut arena, 1, true, false).await?;
-    let lost = judged.report.totals().get(&AnomalyKind::Lost).copied().unwrap_or_default();
-    eprintln!("without sync: {} acked, {lost} found lost", judged.counts.acked);
-    ensure!(judged.report.is_fail() && lost > 0, "nothing was found lost without sync:\n{judged}");
+    let mut arena = Arena::open(Plan::new("power-xfs", 20).with_disks(DiskKind::ROOMY_XFS)).await?;
+    let cycles = count("MERIDIAN_JEPSEN_POWER_XFS", 4);
+    let judged = all_at_once(&mut arena, cycles, true).await?;
+    arena.expect_pass(&judged)?;
     arena.finish();
     Ok(())
+}
+
+/// What must be found lost, or the tests above prove nothing.
+async fn expect_loss(plan: Plan, how: &str) -> Result<()> {
+    if !power_can_be_cut()? {
+        return Ok(());
+    }
+    let mut arena = Arena::open(plan).await?;
+    let judged = all_at_once(&mut arena, 1, true).await?;
+    let lost = judged.report.totals().get(&AnomalyKind::Lost).copied().unwrap_or_default();
+    say(&format!("  {how}: {} acked, {lost} found lost", judged.counts.acked));
+    ensure!(judged.report.is_fail() && lost > 0, "nothing was found lost {how}:\n{judged}");
+    arena.finish();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_power_loss_without_sync_is_found_to_lose_messages() -> Result<()> {
+    let plan = plan("power-control", 60, true).with_setup(|setup| setup.unsafe_no_sync = true);
+    expect_loss(plan, "without sync").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_power_loss_with_syncs_that_lie_is_found_to_lose_messages() -> Result<()> {
+    expect_loss(plan("power-lies", 20, true).with_lies(), "with syncs that lie").await
 }

@@ -22,10 +22,11 @@ use crate::cluster::{Cluster, binary, binary_age};
 use crate::fault::Faults;
 use crate::probe;
 use crate::run::Run;
+use crate::wait;
 use crate::workload::{Counts, Looked, Rescan, Spec, Workload, rescan};
 
 pub use judged::Judged;
-pub use plan::{Plan, count, large_run, power_can_be_cut, small_run};
+pub use plan::{Plan, count, large_run, power_can_be_cut};
 
 /// How long clients may take to finish, and replicas to converge, after everything is healed.
 const HEALED_MAX: Duration = Duration::from_secs(90);
@@ -49,6 +50,7 @@ pub struct Arena {
     run: Arc<Run>,
     recoveries: Mutex<Vec<Duration>>,
     acked: u64,
+    searched: u64,
     finished: bool,
     _alone: AsyncMutexGuard<'static, ()>,
 }
@@ -85,6 +87,7 @@ impl Arena {
             run,
             recoveries: Mutex::default(),
             acked: 0,
+            searched: 0,
             finished: false,
             _alone: alone,
         })
@@ -161,6 +164,22 @@ impl Arena {
         }
     }
 
+    /// Waits until every partition has so many voters and nobody is still catching up.
+    ///
+    /// # Errors
+    /// If one has not in time.
+    pub async fn await_voters(&self, topic: &str, partitions: u32, voters: usize) -> Result<()> {
+        for partition in 0..partitions {
+            let what = format!("{voters} voters in {topic}[{partition}]");
+            wait::until(&what, HEALED_MAX, async || {
+                let (_, group) = self.cluster.leader(topic, partition).await.ok()?;
+                (group.voter_nodes.len() == voters && group.learner_nodes.is_empty()).then_some(())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
     /// Heals everything, lets the clients finish, rescans every replica, and has the history judged.
     ///
     /// # Errors
@@ -178,7 +197,9 @@ impl Arena {
         let counts = stopped?;
         self.acked += counts.acked;
         let scanned = rescan(&self.cluster, &self.recorder, &topic, partitions, HEALED_MAX).await?;
-        self.judge(options, counts, scanned, revived)
+        let judged = self.judge(options, counts, scanned, revived)?;
+        self.searched += judged.searched();
+        Ok(judged)
     }
 
     fn judge(&self, options: &Options, counts: Counts, rescan: Rescan, revived: u32) -> Result<Judged> {
@@ -212,9 +233,10 @@ impl Arena {
         let worst = recoveries.iter().max().map_or("-".into(), |d| format!("{:.2} s", d.as_secs_f64()));
         let mean = recoveries.iter().sum::<Duration>().as_secs_f64() / recoveries.len().max(1) as f64;
         say(&format!(
-            "{}: passed; acked {}; faults [{}]; recoveries {} (mean {mean:.2} s, worst {worst}); took {:.1} s of {} s",
+            "{}: passed; acked {}; searched {} operations; faults [{}]; recoveries {} (mean {mean:.2} s, worst {worst}); took {:.1} s of {} s",
             self.plan.name,
             self.acked,
+            self.searched,
             faults.join(", "),
             recoveries.len(),
             self.begun.elapsed().as_secs_f64(),

@@ -45,8 +45,27 @@ impl Plan {
     /// The same with disks whose power can be cut and which can be filled.
     #[must_use]
     pub fn with_disks(mut self, disk: DiskKind) -> Self {
-        self.needs.extend([Capability::Root, Capability::LoopDisk, Capability::PowerLoss]);
+        self.needs.push(Capability::Root);
+        self.needs.extend(match disk {
+            DiskKind::Xfs { .. } => vec![Capability::XfsPowerLoss],
+            _ => vec![Capability::LoopDisk, Capability::PowerLoss],
+        });
         self.setup.disk = disk;
+        self
+    }
+
+    /// The same with disks that can turn read-only.
+    #[must_use]
+    pub fn with_read_only(mut self) -> Self {
+        self.needs.push(Capability::ReadOnly);
+        self
+    }
+
+    /// The same with syncs that can be made to lie.
+    #[must_use]
+    pub fn with_lies(mut self) -> Self {
+        self.needs.push(Capability::Lies);
+        self.setup.may_lie = true;
         self
     }
 
@@ -73,16 +92,11 @@ impl Plan {
     }
 }
 
-/// How to judge a run with many clients and faults. Every LOG promise is decided without search; the search, a
-/// second opinion, is exponential in concurrent operations of unknown outcome, and running out of time is no
-/// pass. So it is left to runs that are small by design and demand it ([`small_run`]).
+/// How to judge a run with many clients and faults. A search of a whole partition is exponential in concurrent
+/// operations of unknown outcome, and running out of time is no pass; so the second opinion goes window by window.
+/// It is demanded of every run.
 pub fn large_run() -> Options {
-    Options { search_ops_max: 0, ..Options::default() }
-}
-
-/// How to judge a run small enough to be searched too: there the second opinion is demanded.
-pub fn small_run() -> Options {
-    Options::default().demanding(Promise::LogSearch)
+    Options { search_ops_max: 0, ..Options::default() }.demanding(Promise::LogSearch)
 }
 
 /// How often a test repeats itself: from the environment, or what continuous integration does.

@@ -28,6 +28,8 @@ pub struct Setup {
     pub unsafe_no_sync: bool,
     /// Share of the disk in use above which publishes are refused; none: the node's default.
     pub watermark_percent: Option<u64>,
+    /// Whether the nodes' syncs can be made to lie.
+    pub may_lie: bool,
     /// Whether the nodes' clocks can be moved.
     pub movable_clocks: bool,
 }
@@ -41,6 +43,7 @@ impl Default for Setup {
             disk: DiskKind::Folder,
             unsafe_no_sync: false,
             watermark_percent: None,
+            may_lie: false,
             movable_clocks: false,
         }
     }
@@ -107,6 +110,8 @@ pub struct ListenSection {
     pub raft: String,
     /// For metrics.
     pub metrics: String,
+    /// Nodes in namespaces have addresses of their own and no certificates.
+    pub plaintext_beyond_loopback: bool,
 }
 
 /// `[raft]`
@@ -181,6 +186,7 @@ impl NodeConfig {
                 client: member.at(CLIENT_PORT),
                 raft: member.at(RAFT_PORT),
                 metrics: member.at(METRICS_PORT),
+                plaintext_beyond_loopback: true,
             },
             raft: RaftSection { heartbeat_ms: 60, election_ms_min: 300, election_ms_max: 600 },
             storage: StorageSection {

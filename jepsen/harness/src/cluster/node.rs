@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::config::{Member, NodeConfig, Setup};
 use super::process::{Exit, Process, tail};
 use crate::disk::Disk;
-use crate::{probe, wait};
+use crate::{probe, shim, wait};
 
 /// How long a stop may take to show.
 const STOP_MAX: Duration = Duration::from_secs(5);
@@ -75,7 +75,26 @@ impl Node {
                 ("FAKETIME_DONT_FAKE_MONOTONIC".into(), "1".into()),
             ]);
         }
+        if setup.may_lie {
+            let library = shim::build(folder)?.to_string_lossy().into_owned();
+            let file = node.file("lies").to_string_lossy().into_owned();
+            node.env.extend([("LD_PRELOAD".into(), library), (shim::LIE_FILE.into(), file)]);
+        }
         Ok(node)
+    }
+
+    /// From now on every sync of this node says that it is done, and is (or is not); only with syncs that may lie.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn set_lying(&self, lies: bool) -> Result<()> {
+        let file = self.file("lies");
+        match lies {
+            true => fs::write(&file, "")?,
+            false if file.exists() => fs::remove_file(&file)?,
+            false => {}
+        }
+        Ok(())
     }
 
     /// Its number.

@@ -1,4 +1,4 @@
-//! A loop image with ext4, and its power switch.
+//! A loop image with a filesystem, and its power switch.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -11,25 +11,39 @@ use crate::{shell, syscall, wait};
 /// How long the last user of a filesystem may take to let go of it.
 const RELEASE_MAX: Duration = Duration::from_secs(10);
 
+/// What an image is formatted with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Ext4,
+    Xfs,
+}
+
 /// A mounted image. Dropping it unmounts it and removes the file.
 #[derive(Debug)]
 pub(super) struct Image {
+    format: Format,
     file: PathBuf,
     device: String,
     mountpoint: PathBuf,
 }
 
 impl Image {
-    pub(super) fn make(folder: &Path, mountpoint: &Path, bytes: u64) -> Result<Self> {
+    pub(super) fn make(folder: &Path, mountpoint: &Path, bytes: u64, format: Format) -> Result<Self> {
         let name = mountpoint.file_name().map_or("disk".into(), |name| name.to_string_lossy().into_owned());
         let file = folder.join(format!("{name}.img"));
         let path = file.to_string_lossy().into_owned();
         File::create(&file)
             .and_then(|image| image.set_len(bytes))
             .with_context(|| format!("making {path}"))?;
-        shell::run("mkfs.ext4", &["-q", "-F", "-m", "0", "-E", "nodiscard,lazy_itable_init=1", &path])?;
+        match format {
+            Format::Ext4 => {
+                let made = ["-q", "-F", "-m", "0", "-E", "nodiscard,lazy_itable_init=1", &path];
+                shell::run("mkfs.ext4", &made)?
+            }
+            Format::Xfs => shell::run("mkfs.xfs", &["-q", "-f", "-K", &path])?,
+        };
         let device = shell::run("losetup", &["--find", "--show", &path])?.trim().to_owned();
-        let image = Self { file, device, mountpoint: mountpoint.to_owned() };
+        let image = Self { format, file, device, mountpoint: mountpoint.to_owned() };
         image.mount()?;
         Ok(image)
     }
@@ -40,6 +54,20 @@ impl Image {
         match File::create(self.mountpoint.join("after-the-cut")) {
             Ok(_) => bail!("{} still takes writes after its power was cut", self.mountpoint.display()),
             Err(_) => Ok(()),
+        }
+    }
+
+    /// Does what an error of the device does: from now on every write is refused, also on files that are open.
+    pub(super) fn turn_read_only(&self) -> Result<()> {
+        let name = self.device.rsplit('/').next().unwrap_or_default();
+        let trigger = format!("/sys/fs/ext4/{name}/trigger_fs_error");
+        fs::write(&trigger, "1").with_context(|| format!("writing {trigger}"))?;
+        let refused = wait::until_blocking("a filesystem to turn read-only", RELEASE_MAX, || {
+            File::create(self.mountpoint.join("after-the-error")).err()
+        })?;
+        match refused.kind() {
+            std::io::ErrorKind::ReadOnlyFilesystem => Ok(()),
+            _ => bail!("a write was refused with {refused}"),
         }
     }
 
@@ -64,7 +92,13 @@ impl Image {
     }
 
     fn mount(&self) -> Result<()> {
-        shell::run("mount", &["-t", "ext4", &self.device, &self.mountpoint.to_string_lossy()]).map(drop)
+        let (kind, options) = match self.format {
+            Format::Ext4 => ("ext4", "errors=remount-ro"),
+            // Images may be copies of each other.
+            Format::Xfs => ("xfs", "nouuid"),
+        };
+        let point = self.mountpoint.to_string_lossy();
+        shell::run("mount", &["-t", kind, "-o", options, &self.device, &point]).map(drop)
     }
 
     fn unmount(&self) -> Result<()> {

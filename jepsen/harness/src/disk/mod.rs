@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::shell;
-use image::Image;
+use image::{Format, Image};
 
 /// Keeps other data from fitting.
 const BALLAST: &str = "ballast";
@@ -23,11 +23,18 @@ pub enum DiskKind {
         /// Its size.
         bytes: u64,
     },
+    /// The same with XFS, which wants 300 MB at least.
+    Xfs {
+        /// Its size.
+        bytes: u64,
+    },
 }
 
 impl DiskKind {
     /// An image with room for any test that does not want to fill it. Unwritten space costs nothing.
     pub const ROOMY: Self = Self::Image { bytes: 2 << 30 };
+    /// The same with XFS.
+    pub const ROOMY_XFS: Self = Self::Xfs { bytes: 2 << 30 };
 }
 
 /// The disk of one node. Dropping it unmounts and removes an image.
@@ -46,7 +53,8 @@ impl Disk {
         fs::create_dir_all(&root).with_context(|| format!("making {}", root.display()))?;
         let image = match kind {
             DiskKind::Folder => None,
-            DiskKind::Image { bytes } => Some(Image::make(fast, &root, bytes)?),
+            DiskKind::Image { bytes } => Some(Image::make(fast, &root, bytes, Format::Ext4)?),
+            DiskKind::Xfs { bytes } => Some(Image::make(fast, &root, bytes, Format::Xfs)?),
         };
         Ok(Self { root, image })
     }
@@ -70,6 +78,15 @@ impl Disk {
     /// If something still uses the disk, or it cannot be mounted.
     pub fn restore_power(&self) -> Result<()> {
         self.image()?.remount()
+    }
+
+    /// Refuses every write from now on, as an ext4 filesystem does after an error of its device. The node must be
+    /// down before [`Disk::restore_power`] makes it writable again.
+    ///
+    /// # Errors
+    /// On a plain folder or another filesystem, or if it still takes writes afterwards.
+    pub fn turn_read_only(&self) -> Result<()> {
+        self.image()?.turn_read_only()
     }
 
     /// Takes all space but this much.

@@ -167,6 +167,51 @@ impl Faults {
         Ok(())
     }
 
+    /// From now on the syncs of these nodes say that they are done and are not.
+    ///
+    /// # Errors
+    /// If a node's file cannot be written.
+    pub fn begin_lying(&self, ids: &[u64]) -> Result<FaultEffect> {
+        self.install("lying-sync", &format!("{ids:?}"), || self.lie(ids, true))
+    }
+
+    /// Syncs are honest again.
+    ///
+    /// # Errors
+    /// If a node's file cannot be removed.
+    pub fn end_lying(&self, ids: &[u64]) -> Result<FaultEffect> {
+        self.heal("lying-sync", &format!("{ids:?}"), || self.lie(ids, false))
+    }
+
+    fn lie(&self, ids: &[u64], lies: bool) -> Result<FaultEffect> {
+        for id in ids {
+            self.cluster.node(*id)?.set_lying(lies)?;
+        }
+        Ok(FaultEffect::Installed)
+    }
+
+    /// A node's disk refuses every write, as after an error of its device.
+    ///
+    /// # Errors
+    /// If it still takes writes.
+    pub fn turn_read_only(&self, id: u64) -> Result<FaultEffect> {
+        self.install("read-only-disk", &target(id), || {
+            self.cluster.node(id)?.disk().turn_read_only().map(|()| FaultEffect::Installed)
+        })
+    }
+
+    /// Mounts the disk of a node that has ended anew, and starts the node.
+    ///
+    /// # Errors
+    /// If the disk cannot be mounted or the node does not come up.
+    pub async fn turn_writable(&self, id: u64) -> Result<Duration> {
+        let pending = self.recorder.invoke(PROCESS, fault("read-only-disk", &target(id), FaultPhase::Healed));
+        self.cluster.node(id)?.disk().restore_power()?;
+        let took = self.cluster.start_node(id).await?;
+        pending.ok(FaultEffect::Installed);
+        Ok(took)
+    }
+
     /// Damages a file of a node that is down.
     ///
     /// # Errors
