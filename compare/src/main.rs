@@ -90,8 +90,10 @@ async fn run(args: Args) -> Result<bool> {
         None => std::env::current_exe()?.with_file_name("meridian"),
     };
     std::fs::create_dir_all(&args.data)?;
+    sweep(&args.data)?;
     // Deleted when dropped; what a killed run left is found by its name.
-    let folder = tempfile::Builder::new().prefix("run-").tempdir_in(&args.data)?;
+    let prefix = format!("run-{}-", std::process::id());
+    let folder = tempfile::Builder::new().prefix(&prefix).tempdir_in(&args.data)?;
     let folder_path = std::path::absolute(folder.path())?;
     let began = report::Machine::look();
     story.say(format!("{} cores, load {}", began.cores, began.load_average));
@@ -112,6 +114,20 @@ async fn run(args: Args) -> Result<bool> {
     report.write(&args.report)?;
     report.print(&args.report);
     Ok(report.is_sound())
+}
+
+/// Deletes what runs left that were killed.
+fn sweep(data: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(data)?.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Some((pid, _)) = name.strip_prefix("run-").and_then(|rest| rest.split_once('-')) else {
+            continue;
+        };
+        if pid.parse::<u32>().is_ok() && !Path::new("/proc").join(pid).exists() {
+            std::fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 async fn floor(meridian: &Path, folder: &Path, paced: Option<u64>) -> Result<Value> {
@@ -198,4 +214,23 @@ async fn nats_loads(args: &Args, story: &Story, variant: Variant, folder: &Path)
         std::fs::remove_dir_all(server.path())?;
     }
     Ok(Compared { variant, outcomes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_dead_runs_left_is_swept() {
+        let data = tempfile::tempdir().unwrap();
+        let living = format!("run-{}-x", std::process::id());
+        for name in [living.as_str(), "run-4194999-x", "run-mine", "report.json"] {
+            std::fs::create_dir(data.path().join(name)).unwrap();
+        }
+        sweep(data.path()).unwrap();
+        let left = std::fs::read_dir(data.path()).unwrap().flatten();
+        let mut left: Vec<_> = left.map(|entry| entry.file_name().into_string().unwrap()).collect();
+        left.sort();
+        assert_eq!(left, ["report.json", living.as_str(), "run-mine"]);
+    }
 }
