@@ -69,6 +69,11 @@ pub const ADDRESS_BYTES_MAX: usize = 512;
 pub const NAMED_PRODUCERS_MAX: usize = 100_000;
 /// Remembered request ids of metadata changes. An id may have [`NAME_BYTES_MAX`] bytes.
 pub const REQUEST_IDS_MAX: usize = 4_096;
+/// Entries of the control group's own log after which a segment is closed and the one before the last dropped:
+/// the log holds at most twice as many, and what comes while its leader looks.
+pub const CONTROL_SEGMENT_ENTRIES: u64 = 1_024;
+/// The same in bytes of entries.
+pub const CONTROL_SEGMENT_BYTES: u64 = 8 * 1024 * 1024;
 
 const _: () = assert!(MESSAGE_BYTES_MAX < BATCH_BYTES_MAX);
 const _: () = assert!(BATCH_BYTES_MAX <= ENTRY_BYTES_MAX);

@@ -10,6 +10,7 @@ use meridian_machine::command::append_batch_at;
 use meridian_machine::control::ControlMachine;
 use meridian_machine::partition::PartitionMachine;
 use meridian_machine::{Effect, IndexRow};
+use meridian_model::limits::FRAME_BYTES_MAX;
 use meridian_model::{GroupId, Offset, UnixMs};
 use meridian_storage::keys::index;
 use meridian_storage::{Disk, Family};
@@ -216,6 +217,24 @@ impl GroupView {
                 failed.and_then(|_| Err(self.damaged("the index points to nothing")))
             }
         }
+    }
+
+    /// Bytes of the commands in the entries `from..to`, which must be in the log.
+    pub async fn command_bytes(&self, from: u64, to: u64) -> Result<u64, io::Error> {
+        let (mut next, mut total) = (from, 0);
+        while next < to {
+            let entries = self.log.read(next, to, FRAME_BYTES_MAX).await?;
+            let Some(last) = entries.last() else { break };
+            next = last.log_id.index + 1;
+            total += entries
+                .iter()
+                .map(|entry| match &entry.payload {
+                    Payload::Normal(command) => command.0.len() as u64,
+                    _ => 0,
+                })
+                .sum::<u64>();
+        }
+        Ok(total)
     }
 
     fn readable(&self) -> Result<Applied, ReadError> {

@@ -1,6 +1,7 @@
 //! The keepers: loops that bring the actual state of this node toward the desired state of the control group.
 
 mod addresses;
+mod control_log;
 mod disk;
 mod groups;
 mod leadership;
@@ -40,6 +41,7 @@ impl Keeper {
     pub(crate) fn spawn(self) -> Vec<JoinHandle<()>> {
         vec![
             tokio::spawn(addresses::keep(self.clone())),
+            tokio::spawn(control_log::keep(self.clone())),
             tokio::spawn(groups::keep(self.clone())),
             tokio::spawn(leadership::keep(self.clone())),
             tokio::spawn(membership::keep(self.clone())),

@@ -4,6 +4,7 @@
 mod clock;
 mod cluster;
 mod contract;
+mod control_log;
 mod fencing;
 mod forwarding;
 mod golden;
