@@ -39,11 +39,15 @@ pub enum Table {
     Request = 21,
     /// Control: the segments of its own log, one row from the first trim on.
     ControlLog = 22,
+    /// Control: nodes that do not simply serve.
+    NodeDuty = 23,
+    /// Control: copies on their way out.
+    Move = 24,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 12] = [
+    pub const ALL: [Table; 14] = [
         Table::Core,
         Table::Segment,
         Table::Producer,
@@ -56,6 +60,8 @@ impl Table {
         Table::NamedProducer,
         Table::Request,
         Table::ControlLog,
+        Table::NodeDuty,
+        Table::Move,
     ];
 
     /// From the tag on disk.

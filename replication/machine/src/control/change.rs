@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use meridian_model::topology::{NodeRecord, Retention};
-use meridian_model::{ClusterId, TopicName, UnixMs};
+use meridian_model::{ClusterId, GroupId, NodeId, ReplicaId, TopicName, UnixMs};
 use serde::{Deserialize, Serialize};
 
+use super::duty::Duty;
 use crate::command::{CommandError, control_prefix};
 
 /// A change, and the leader's stamp.
@@ -131,6 +132,41 @@ pub enum ControlChange {
         /// The Raft index of the last segment's end, 0 where there is none: refused if it is another by now.
         closed: u64,
     },
+    /// Say what a node is there for.
+    SetDuty {
+        /// Which node.
+        node: NodeId,
+        /// Any but `Gone`.
+        duty: Duty,
+    },
+    /// Forget a node that was leaving and carries nothing any more.
+    ForgetNode {
+        /// Which node.
+        node: NodeId,
+    },
+    /// Place a copy elsewhere. The old one stays until `FinishMove`.
+    MoveCopy {
+        /// Of which partition.
+        group: GroupId,
+        /// The node that gives its copy up.
+        from: NodeId,
+        /// The node that gets one.
+        to: NodeId,
+    },
+    /// The group has voted the old copy out.
+    FinishMove {
+        /// Of which partition.
+        group: GroupId,
+        /// The old copy.
+        replica: ReplicaId,
+    },
+    /// Say which node should lead a partition.
+    PreferLeader {
+        /// Which partition.
+        group: GroupId,
+        /// A node with a copy of it.
+        node: NodeId,
+    },
 }
 
 impl ControlChange {
@@ -150,11 +186,16 @@ impl ControlChange {
             ControlChange::FinishDelete { .. } => 10,
             ControlChange::OpenProducer { .. } => 11,
             ControlChange::TrimLog { .. } => 12,
+            ControlChange::SetDuty { .. } => 13,
+            ControlChange::ForgetNode { .. } => 14,
+            ControlChange::MoveCopy { .. } => 15,
+            ControlChange::FinishMove { .. } => 16,
+            ControlChange::PreferLeader { .. } => 17,
         }
     }
 }
 
-const KIND_LAST: u8 = 12;
+const KIND_LAST: u8 = 17;
 
 impl ControlCommand {
     pub(crate) fn encode(&self) -> Bytes {

@@ -1,9 +1,12 @@
 //! The control group: the desired state of a region, and the only place where identities are minted.
 
+pub mod balance;
 mod bounds;
 mod change;
 mod core;
+mod duty;
 mod log;
+mod moves;
 mod node;
 mod placement;
 mod producer;
@@ -18,7 +21,7 @@ mod topic;
 
 use std::collections::BTreeMap;
 
-use meridian_model::topology::{NodeRecord, Topic};
+use meridian_model::topology::{NodeRecord, Replica, Topic};
 use meridian_model::{ClusterId, GroupId, NodeId, ProducerId, ReplicaId, TopicName, UnixMs};
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +29,7 @@ pub(crate) use self::bounds::Bounds;
 pub use self::change::{ControlChange, ControlCommand};
 use self::core::Core;
 pub use self::core::{Cluster, FEATURE_LEVEL};
+pub use self::duty::Duty;
 use self::log::ControlLog;
 pub use self::placement::{Assignment, Candidate, assign};
 pub use self::producer::{NamedProducer, producer_id};
@@ -96,6 +100,10 @@ pub struct ControlMachine {
     producers: BTreeMap<(TopicName, String), NamedProducer>,
     requests: Requests,
     log: ControlLog,
+    /// Of every node that does not simply serve.
+    duties: BTreeMap<NodeId, Duty>,
+    /// The copy of each group that is on its way out.
+    moves: BTreeMap<GroupId, Replica>,
 }
 
 impl Default for ControlMachine {
@@ -122,6 +130,8 @@ impl ControlMachine {
             producers: BTreeMap::new(),
             requests: Requests::default(),
             log: ControlLog::default(),
+            duties: BTreeMap::new(),
+            moves: BTreeMap::new(),
         }
     }
 
@@ -203,6 +213,11 @@ impl ControlMachine {
             }
             ControlChange::OpenProducer { topic, name, .. } => self.open_producer(topic, name, effects),
             ControlChange::TrimLog { closed } => self.trim_log(*closed, effects),
+            ControlChange::SetDuty { node, duty } => self.set_duty(*node, *duty, effects),
+            ControlChange::ForgetNode { node } => self.forget_node(*node, effects),
+            ControlChange::MoveCopy { group, from, to } => self.move_copy(*group, *from, *to, effects),
+            ControlChange::FinishMove { group, replica } => self.finish_move(*group, *replica, effects),
+            ControlChange::PreferLeader { group, node } => self.prefer_leader(*group, *node, effects),
         }
     }
 

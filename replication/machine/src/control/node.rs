@@ -52,6 +52,7 @@ impl ControlMachine {
         effects: &mut Vec<Effect>,
     ) -> Result<ControlDone, ControlRefusal> {
         check_record(record)?;
+        self.admit_life(record.node, record.incarnation, effects)?;
         let known = self.nodes.get(&record.node);
         let (control_replica, wiped) = match known {
             Some(known) if known.incarnation == record.incarnation => (known.control_replica, false),

@@ -108,7 +108,12 @@ impl<'a> Asked<'a> {
             ControlChange::Form { .. }
             | ControlChange::RegisterNode { .. }
             | ControlChange::FinishDelete { .. }
-            | ControlChange::TrimLog { .. } => return None,
+            | ControlChange::TrimLog { .. }
+            | ControlChange::SetDuty { .. }
+            | ControlChange::ForgetNode { .. }
+            | ControlChange::MoveCopy { .. }
+            | ControlChange::FinishMove { .. }
+            | ControlChange::PreferLeader { .. } => return None,
             ControlChange::CreateTenant { name, request_id }
             | ControlChange::DeleteTenant { name, request_id } => {
                 (request_id, name.as_str(), tenant_resource(name))

@@ -3,7 +3,9 @@
 use meridian_model::topology::{NodeRecord, Topic};
 
 use super::core::Core;
+use super::duty::DutyRow;
 use super::log::ControlLog;
+use super::moves::Leaving;
 use super::producer::NamedProducer;
 use super::request::Remembered;
 use super::row::Stored;
@@ -61,6 +63,14 @@ impl ControlMachine {
             Table::NamedProducer => {
                 let producer = NamedProducer::decode(row)?;
                 self.producers.insert((producer.topic.clone(), producer.name.clone()), producer);
+            }
+            Table::NodeDuty => {
+                let DutyRow { node, duty } = DutyRow::decode(row)?;
+                self.duties.insert(node, duty);
+            }
+            Table::Move => {
+                let Leaving { group, copy } = Leaving::decode(row)?;
+                self.moves.insert(group, copy);
             }
             Table::ControlLog => self.log = ControlLog::decode(row)?,
             Table::Request => self.requests.insert(Remembered::decode(row)?),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use meridian_model::topology::{Placement, Replica, Retention, Topic};
 use meridian_model::{GroupId, LogId, NodeId, TopicName};
 
+use super::duty::Duty;
 use super::placement::{Assignment, Candidate, assign};
 use super::row::{Stored, join_key};
 use super::{ControlDone, ControlMachine, ControlRefusal};
@@ -134,7 +135,9 @@ impl ControlMachine {
         for placement in &topic.partitions {
             self.groups.remove(&placement.group);
         }
-        self.topics.remove(name);
+        if let Some(topic) = self.topics.remove(name) {
+            self.forget_moves_of(&topic, effects);
+        }
         self.forget_producers_of(name, effects);
         Ok(ControlDone::Changed)
     }
@@ -159,9 +162,9 @@ impl ControlMachine {
         if groups > self.bounds.groups_max {
             return Err(ControlRefusal::Limit { what: "partitions".into(), max: self.bounds.groups_max });
         }
-        let candidates = self.candidates();
+        let candidates = self.candidates(replication);
         let assignments = assign(&candidates, partitions, replication)
-            .ok_or(ControlRefusal::NotEnoughNodes { need: replication, have: self.nodes.len() as u32 })?;
+            .ok_or(ControlRefusal::NotEnoughNodes { need: replication, have: candidates.len() as u32 })?;
         Ok(assignments.into_iter().map(|assignment| self.mint_placement(assignment, seed)).collect())
     }
 
@@ -177,10 +180,17 @@ impl ControlMachine {
         Placement { group, log: log_id(seed, group), replicas, founders, preferred_leader: assignment.leader }
     }
 
-    /// Every node, with what it carries already.
-    fn candidates(&self) -> Vec<Candidate> {
-        let mut loads: BTreeMap<NodeId, Candidate> =
-            self.nodes.values().map(|record| (record.node, Candidate::idle(record))).collect();
+    /// The nodes that may get copies, with what they carry already: those that serve, and where they are too
+    /// few those that are drained for a while.
+    fn candidates(&self, replication: u32) -> Vec<Candidate> {
+        let with = |duties: &[Duty]| {
+            let records = self.nodes.values().filter(|record| duties.contains(&self.duty(record.node)));
+            records.map(|record| (record.node, Candidate::idle(record))).collect::<BTreeMap<_, _>>()
+        };
+        let mut loads = with(&[Duty::Serving]);
+        if loads.len() < replication as usize {
+            loads = with(&[Duty::Serving, Duty::Draining]);
+        }
         for placement in self.topics.values().flat_map(|t| &t.partitions) {
             for replica in &placement.replicas {
                 loads.entry(replica.node).and_modify(|c| c.replicas += 1);

@@ -4,6 +4,7 @@ mod check;
 mod coverage;
 mod golden;
 mod model;
+mod moving;
 mod operation;
 mod random;
 mod stories;

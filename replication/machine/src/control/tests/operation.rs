@@ -65,6 +65,7 @@ pub(super) fn command(dice: &mut Dice<'_>, model: &Model, met: &mut Coverage) ->
         ControlChange::FinishDelete { .. } => Met::OpFinishDelete,
         ControlChange::OpenProducer { .. } => Met::OpOpenProducer,
         ControlChange::TrimLog { .. } => Met::OpTrimLog,
+        other => panic!("the dice do not move copies: {other:?}"),
     });
     Some(ControlCommand { stamp, change })
 }

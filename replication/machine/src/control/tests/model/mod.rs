@@ -172,6 +172,7 @@ impl Model {
             }
             ControlChange::OpenProducer { topic, name, .. } => self.open_producer(topic, name, met),
             ControlChange::TrimLog { closed } => self.trim_log(*closed, met),
+            other => panic!("the model does not move copies: {other:?}"),
         }
     }
 

@@ -35,7 +35,12 @@ pub(in crate::control::tests) fn request_id(change: &mut ControlChange) -> Optio
         ControlChange::Form { .. }
         | ControlChange::RegisterNode { .. }
         | ControlChange::FinishDelete { .. }
-        | ControlChange::TrimLog { .. } => None,
+        | ControlChange::TrimLog { .. }
+        | ControlChange::SetDuty { .. }
+        | ControlChange::ForgetNode { .. }
+        | ControlChange::MoveCopy { .. }
+        | ControlChange::FinishMove { .. }
+        | ControlChange::PreferLeader { .. } => None,
     }
 }
 
