@@ -25,8 +25,10 @@ pub(super) struct Stage {
 pub(super) enum Work {
     /// One command.
     Run(&'static [&'static str]),
-    /// The tests of every package but the harness, then the examples in the documentation.
+    /// The tests of every package but the simulator and the harness, then the examples in the documentation.
     Tests,
+    /// The tests of the simulator; then its negative controls, for which faults are compiled into the machine.
+    Simulation,
     /// The tests of the harness: real processes, ports and disks, so one at a time.
     ProcessTests,
 }
@@ -34,6 +36,10 @@ pub(super) enum Work {
 const PLAIN: Stage =
     Stage { name: "", budget_s: 0, work: Work::Run(&[]), env: &[], needs: None, without: "" };
 const HARNESS: &str = "jepsen/harness";
+const SIMULATOR: &str = "jepsen/sim";
+/// The test of the simulator that plants faults, and the feature that lets it plant them in the machine too.
+const CONTROLS: &str = "planted";
+const MUTANTS: &str = "meridian-sim/mutants";
 
 /// Every stage.
 pub(super) const STAGES: &[Stage] = &[
@@ -72,7 +78,8 @@ pub(super) const STAGES: &[Stage] = &[
         work: Work::Run(&["cargo", "build", "--workspace", "--all-targets"]),
         ..PLAIN
     },
-    Stage { name: "tests", budget_s: 240, work: Work::Tests, ..PLAIN },
+    Stage { name: "tests", budget_s: 180, work: Work::Tests, ..PLAIN },
+    Stage { name: "simulation", budget_s: 300, work: Work::Simulation, ..PLAIN },
     Stage { name: "processes", budget_s: 480, work: Work::ProcessTests, ..PLAIN },
 ];
 
@@ -85,10 +92,30 @@ impl Work {
             Work::Run(command) => Ok(vec![words(command)]),
             Work::Tests => {
                 let mut tests = words(&["cargo", "test", "--workspace", "--no-fail-fast", "--lib", "--bins"]);
-                for name in test_names(root, |folder| folder != HARNESS)? {
+                for name in test_names(root, |folder| folder != HARNESS && folder != SIMULATOR)? {
                     tests.extend(["--test".to_string(), name]);
                 }
                 Ok(vec![tests, words(&["cargo", "test", "--workspace", "--doc"])])
+            }
+            Work::Simulation => {
+                let names = test_names(root, |folder| folder == SIMULATOR)?;
+                let mut seeds = words(&["cargo", "test", "--workspace", "--no-fail-fast"]);
+                for name in names.iter().filter(|name| *name != CONTROLS) {
+                    seeds.extend(["--test".to_string(), name.clone()]);
+                }
+                seeds.extend(words(&["--", "--nocapture"]));
+                let controls = [
+                    "cargo",
+                    "test",
+                    "--workspace",
+                    "--features",
+                    MUTANTS,
+                    "--test",
+                    CONTROLS,
+                    "--",
+                    "--nocapture",
+                ];
+                Ok(vec![seeds, words(&controls)])
             }
             Work::ProcessTests => {
                 let names = test_names(root, |folder| folder == HARNESS)?;
@@ -140,10 +167,17 @@ mod tests {
     }
 
     #[test]
-    fn real_processes_run_one_at_a_time_and_nowhere_else() {
+    fn real_processes_run_one_at_a_time_and_they_and_seeds_run_nowhere_else() {
         let all = test_names(&root(), |_| true).expect("reads");
         let harness = test_names(&root(), |folder| folder == HARNESS).expect("reads");
         let others = test_names(&root(), |folder| folder != HARNESS).expect("reads");
+        let simulated = test_names(&root(), |folder| folder == SIMULATOR).expect("reads");
+        let rest = test_names(&root(), |folder| folder != SIMULATOR).expect("reads");
+        assert!(simulated.contains(&CONTROLS.to_string()), "{simulated:?}");
+        assert!(
+            simulated.iter().all(|name| !rest.contains(name)),
+            "two packages have a test of the same name"
+        );
         assert!(all.contains(&"planted_is_found".to_string()), "{all:?}");
         assert!(
             harness.iter().all(|name| !others.contains(name)),
