@@ -19,6 +19,13 @@ pub enum Failure {
         /// What to do next.
         hint: String,
     },
+    /// It goes on, and was not done in the time given.
+    TooSlow {
+        /// What is left.
+        message: String,
+        /// What to do next.
+        hint: String,
+    },
     /// Whoever read the output has gone; nothing is wrong.
     OutputClosed,
 }
@@ -33,6 +40,7 @@ impl Failure {
         match self {
             Failure::OutputClosed => 0,
             Failure::Local { .. } => 1,
+            Failure::TooSlow { .. } => 3,
             Failure::Client(error) if error.is_unavailable() => 3,
             Failure::Client(error) if error.reason() == "INVALID_ARGUMENT" => 2,
             Failure::Client(_) => 1,
@@ -44,6 +52,7 @@ impl Failure {
         let (reason, message, retryable, hint) = match self {
             Failure::OutputClosed => return,
             Failure::Local { message, hint } => ("LOCAL", message.clone(), false, hint.clone()),
+            Failure::TooSlow { message, hint } => ("TOO_SLOW", message.clone(), true, hint.clone()),
             Failure::Client(error) => (error.reason(), error.to_string(), error.retryable(), error.hint()),
         };
         match output {

@@ -7,6 +7,7 @@ mod console;
 mod failure;
 mod global;
 mod namespace;
+mod node;
 mod publish;
 mod read;
 mod status;
@@ -39,6 +40,10 @@ pub enum ClientCommand {
     Publish(publish::PublishArgs),
     /// Read messages
     Read(read::ReadArgs),
+    /// Let a node lead nothing, so that it can be restarted without a failed publish
+    Drain(node::NodeArgs),
+    /// Move every copy off a node and forget it
+    Decommission(node::NodeArgs),
     /// Show the cluster, its nodes and its topics
     Status(status::StatusArgs),
 }
@@ -70,6 +75,8 @@ async fn execute(command: ClientCommand, global: &GlobalArgs, console: &mut Cons
         ClientCommand::Namespace(command) => namespace::run(command, &client, global, console).await,
         ClientCommand::Publish(args) => Box::pin(publish::run(args, &client, global, console)).await,
         ClientCommand::Read(args) => Box::pin(read::run(args, &client, console, global)).await,
+        ClientCommand::Drain(args) => node::drain(args, &client, global, console).await,
+        ClientCommand::Decommission(args) => node::decommission(args, &client, global, console).await,
         ClientCommand::Status(args) => status::run(args, &client, global, console).await,
     }
 }

@@ -82,16 +82,24 @@ fn describe(cluster: &ClusterInfo, topics: Option<&[TopicInfo]>, groups: bool) -
 fn nodes_table(nodes: &[NodeInfo]) -> String {
     let rows = nodes.iter().map(|node| {
         let state = if node.reachable { "reachable" } else { "UNREACHABLE" };
+        let duty = node.duty.name();
+        let moving = if node.moving > 0 { format!(" ({} moving)", node.moving) } else { String::new() };
         let clock = node.clock_offset_ms.map(|ms| format!("{ms:+} ms"));
         vec![
             node.node.0.to_string(),
             node.zone.clone(),
             node.client_address.clone(),
             state.into(),
+            duty.into(),
+            node.leads.to_string(),
+            format!("{}{moving}", node.copies),
             optional(clock),
         ]
     });
-    render(&["NODE", "ZONE", "ADDRESS", "STATE", "CLOCK"], &rows.collect::<Vec<_>>())
+    render(
+        &["NODE", "ZONE", "ADDRESS", "STATE", "DUTY", "LEADS", "COPIES", "CLOCK"],
+        &rows.collect::<Vec<_>>(),
+    )
 }
 
 fn groups_table(groups: &[GroupInfo]) -> String {
@@ -125,6 +133,10 @@ fn to_json(cluster: &ClusterInfo) -> Value {
             "raft_address": node.raft_address,
             "reachable": node.reachable,
             "clock_offset_ms": node.clock_offset_ms,
+            "duty": node.duty.name(),
+            "leads": node.leads,
+            "copies": node.copies,
+            "moving": node.moving,
         })
     });
     json!({

@@ -12,6 +12,7 @@ use tonic_types::StatusExt;
 
 use crate::Error;
 use crate::backoff::Backoff;
+use crate::channels::innermost;
 use crate::client::Shared;
 
 /// What may be done after an attempt whose outcome is unknown.
@@ -109,6 +110,7 @@ impl Shared {
             Ok(Err(status)) => {
                 if is_transport(&status) {
                     self.channels.suspect(address);
+                    return Err(Failure::new(ErrorReason::Unavailable, innermost(&status)).into());
                 } else if Failure::from_status(&status).reason() == ErrorReason::Unavailable {
                     self.channels.turn();
                 }

@@ -145,7 +145,7 @@ impl State {
 }
 
 /// The cause at the bottom: "connection refused" rather than "transport error".
-fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     let mut bottom = error;
     while let Some(source) = bottom.source() {
         bottom = source;

@@ -62,6 +62,11 @@ impl ClientConfig {
         self
     }
 
+    /// Connections over TLS. Replaces the connector; addresses stay `host:port`.
+    pub fn with_tls(self, tls: crate::ClientTls) -> Self {
+        self.with_connector(tls)
+    }
+
     /// Another wall clock.
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);

@@ -38,6 +38,7 @@ mod once;
 pub mod producer;
 mod random;
 pub mod reader;
+mod tls;
 
 pub use admin::Admin;
 pub use client::Client;
@@ -49,6 +50,7 @@ pub use metadata::{PartitionRoute, TopicRoute};
 pub use once::PublishedOnce;
 pub use producer::{Delivery, Producer, ProducerBuilder, Receipt};
 pub use reader::{BatchItem, BatchReader, Item, Reader, ReaderBuilder, Record, Start};
+pub use tls::{ClientCertificate, ClientTls};
 
 pub use meridian_model::{
     Batch, Clock, Codec, GroupId, LogId, Message, MessageId, NodeId, Offset, ProducerId, TopicName, UnixMs,

@@ -11,6 +11,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use hyper_util::rt::TokioIo;
 use meridian_daemon::listen::{Accepted, Bound, Listen};
+use meridian_model::NodeId;
 use meridian_raft::network::{Dial, endpoint};
 use meridian_sdk::{ConnectError, Connector, default_endpoint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -62,7 +63,7 @@ impl Net {
 }
 
 impl Dial for Net {
-    fn channel(&self, address: &str) -> Result<Channel, tonic::transport::Error> {
+    fn channel(&self, _node: NodeId, address: &str) -> Result<Channel, tonic::transport::Error> {
         Ok(self.lazy(&endpoint(address)?))
     }
 }
@@ -88,7 +89,7 @@ impl Listen for Net {
             port.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "an address is host:port"))?;
         let listener = TcpListener::bind(("0.0.0.0", port)).await?;
         let incoming = futures::stream::unfold((listener, self.clone()), |(listener, net)| async move {
-            let accepted = listener.accept().await.map(|(stream, _)| Accepted(Box::new(net.traced(stream))));
+            let accepted = listener.accept().await.map(|(stream, from)| Accepted::new(net.traced(stream)).from(from.ip()));
             Some((accepted, (listener, net)))
         });
         Ok(Bound { address: address.to_owned(), incoming: Box::pin(incoming) })

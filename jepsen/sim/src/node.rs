@@ -142,11 +142,11 @@ fn config(place: usize) -> Config {
         listen: ListenConfig {
             client: address(place, CLIENT_PORT),
             raft: address(place, RAFT_PORT),
-            metrics: None,
-            advertise_client: None,
-            advertise_raft: None,
+            ..ListenConfig::default()
         },
+        tls: None,
         raft: Default::default(),
+        membership: Default::default(),
         storage: Default::default(),
         limits: Default::default(),
         log: Default::default(),

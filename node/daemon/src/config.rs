@@ -1,9 +1,18 @@
 //! The configuration file. Unknown keys are refused; every default is written down here.
 
+mod exposure;
+mod limits;
+mod membership;
+mod tls;
+
 use std::path::{Path, PathBuf};
 
 use meridian_raft::GroupConfig;
 use serde::{Deserialize, Serialize};
+
+pub use limits::{LimitsConfig, WINDOW_BYTES_MAX, WINDOW_BYTES_MIN};
+pub use membership::MembershipConfig;
+pub use tls::{ClientCertificates, TlsConfig};
 
 /// Everything a node must be told.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -15,9 +24,15 @@ pub struct Config {
     pub cluster: ClusterConfig,
     /// Where it listens.
     pub listen: ListenConfig,
+    /// Who it is and whom it trusts. Absent: nothing is encrypted.
+    #[serde(default)]
+    pub tls: Option<TlsConfig>,
     /// Timing of Raft.
     #[serde(default)]
     pub raft: RaftConfig,
+    /// How copies and leaders move.
+    #[serde(default)]
+    pub membership: MembershipConfig,
     /// The disk.
     #[serde(default)]
     pub storage: StorageConfig,
@@ -71,13 +86,16 @@ pub struct FounderConfig {
 }
 
 /// `[listen]`
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListenConfig {
     /// `host:port` for clients. Port 0: any.
     pub client: String,
     /// `host:port` for nodes. Port 0: any.
     pub raft: String,
+    /// `host:port` for operators. Absent: they are served on `client`; otherwise only here.
+    #[serde(default)]
+    pub admin: Option<String>,
     /// `host:port` for `/metrics` and `/healthz`. Absent: not served.
     #[serde(default)]
     pub metrics: Option<String>,
@@ -87,6 +105,9 @@ pub struct ListenConfig {
     /// As nodes shall reach this node, where that differs from `raft`.
     #[serde(default)]
     pub advertise_raft: Option<String>,
+    /// Listens beyond loopback without TLS. For networks that are trusted.
+    #[serde(default)]
+    pub plaintext_beyond_loopback: bool,
 }
 
 /// `[raft]`
@@ -101,8 +122,6 @@ pub struct RaftConfig {
     pub election_ms_max: u64,
     /// Memory for the recent entries of all groups, in bytes.
     pub tail_bytes: usize,
-    /// Whether a partition goes back to the node that should lead it once that one is there again.
-    pub rebalance_leaders: bool,
 }
 
 /// `[storage]`
@@ -119,16 +138,6 @@ pub struct StorageConfig {
     pub free_bytes_min: u64,
     /// Never sync. For tests that must see data lost; never for data.
     pub unsafe_no_sync: bool,
-}
-
-/// `[limits]`
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct LimitsConfig {
-    /// Bytes of batches in flight on this node.
-    pub inflight_bytes: usize,
-    /// Bytes of batches that one publish stream may have unanswered.
-    pub stream_credit_bytes: u64,
 }
 
 /// `[log]`
@@ -164,7 +173,6 @@ impl Default for RaftConfig {
             election_ms_min: timing.election_ms_min,
             election_ms_max: timing.election_ms_max,
             tail_bytes: 128 * 1024 * 1024,
-            rebalance_leaders: true,
         }
     }
 }
@@ -178,12 +186,6 @@ impl Default for StorageConfig {
             free_bytes_min: 256 * 1024 * 1024,
             unsafe_no_sync: false,
         }
-    }
-}
-
-impl Default for LimitsConfig {
-    fn default() -> Self {
-        Self { inflight_bytes: 256 * 1024 * 1024, stream_credit_bytes: 32 * 1024 * 1024 }
     }
 }
 
@@ -260,7 +262,11 @@ impl Config {
         if !(1..=100).contains(&self.storage.watermark_percent) {
             return wrong("storage.watermark_percent", "must be from 1 to 100".into());
         }
-        Ok(())
+        self.limits.check()?;
+        if self.tls.is_some() {
+            tls::check(&self.cluster.name)?;
+        }
+        exposure::check(self)
     }
 
     /// Timing for the groups.
@@ -309,5 +315,35 @@ mod tests {
         let mut config: Config = toml::from_str(GOOD).expect("parses");
         config.raft.election_ms_min = 10;
         assert!(config.check().expect_err("refused").to_string().starts_with("raft.election_ms_min"));
+    }
+
+    const TLS: &str = "\n[tls]\ncertificate = \"c\"\nkey = \"k\"\nca = \"a\"\n";
+
+    fn refusal(text: &str) -> String {
+        let config: Config = toml::from_str(text).expect("parses");
+        config.check().err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn plaintext_beyond_loopback_is_refused_unless_told_so() {
+        let beyond = GOOD.replace("raft = \"127.0.0.1:0\"", "raft = \"0.0.0.0:0\"");
+        let refused = refusal(&beyond);
+        assert!(refused.starts_with("listen.raft"), "{refused}");
+        assert!(refused.contains("plaintext_beyond_loopback = true"), "{refused}");
+        assert!(refused.contains("meridian certificates"), "{refused}");
+        assert_eq!(refusal(&format!("{beyond}\nplaintext_beyond_loopback = true\n")), "");
+        assert_eq!(refusal(&format!("{beyond}{TLS}")), "");
+    }
+
+    #[test]
+    fn metrics_beyond_loopback_are_refused_even_with_tls() {
+        let refused = refusal(&format!("{GOOD}\nmetrics = \"0.0.0.0:0\"\n{TLS}"));
+        assert!(refused.starts_with("listen.metrics"), "{refused}");
+    }
+
+    #[test]
+    fn a_cluster_with_tls_needs_a_name_fit_for_a_host() {
+        let refused = refusal(&format!("{}{TLS}", GOOD.replace("\"test\"", "\"test-\"")));
+        assert!(refused.starts_with("cluster.name"), "{refused}");
     }
 }

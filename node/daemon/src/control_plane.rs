@@ -11,7 +11,7 @@ use meridian_machine::control::{
 use meridian_model::{GroupId, NodeId, UnixMs};
 use meridian_proto::internal as pb;
 use meridian_raft::network::Links;
-use meridian_raft::{Group, ProposeError, Registry, Reply};
+use meridian_raft::{ClockBook, Group, ProposeError, Registry, Reply};
 use tokio::time::Instant;
 
 /// How long one attempt may take.
@@ -64,6 +64,11 @@ impl ControlPlane {
     /// The control plane of node `own`.
     pub fn new(own: NodeId, registry: Arc<Registry>, links: Arc<Links>) -> Arc<Self> {
         Arc::new(Self { own, registry, links })
+    }
+
+    /// The peers' clocks.
+    pub(crate) fn clocks(&self) -> &ClockBook {
+        self.links.clocks()
     }
 
     /// The replica here, if it runs.

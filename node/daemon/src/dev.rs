@@ -53,10 +53,11 @@ impl DevArgs {
                 client: self.address(node, 0),
                 raft: self.address(node, 1),
                 metrics: Some(self.address(node, 2)),
-                advertise_client: None,
-                advertise_raft: None,
+                ..ListenConfig::default()
             },
+            tls: None,
             raft: RaftConfig::default(),
+            membership: Default::default(),
             storage: StorageConfig { memtable_bytes: 64 * 1024 * 1024, ..StorageConfig::default() },
             limits: LimitsConfig::default(),
             log: LogConfig { level: self.log.clone(), ..LogConfig::default() },

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use meridian_machine::control::{ControlChange, ControlDone};
+use meridian_machine::control::{ControlChange, ControlDone, ControlRefusal};
 use meridian_model::topology::{NodeAddresses, NodeRecord};
 use meridian_model::{ClusterId, GroupId, Incarnation, LogId, NodeId, ReplicaId};
 use meridian_proto::internal as pb;
@@ -213,11 +213,11 @@ impl Formation {
 
     /// Says where this node listens now.
     async fn register(&self) -> Result<(), std::io::Error> {
-        self.register_until_known().await;
-        Ok(())
+        self.register_until_known().await.map(drop)
     }
 
-    async fn register_until_known(&self) -> ReplicaId {
+    /// Retries for ever while nobody answers; a refusal is final.
+    async fn register_until_known(&self) -> Result<ReplicaId, std::io::Error> {
         loop {
             let record = NodeRecord {
                 node: self.own,
@@ -230,11 +230,13 @@ impl Formation {
                 Ok(changed) => {
                     if let ControlDone::NodeRegistered { control_replica, replaced } = changed.done {
                         tracing::info!(%control_replica, replaced, index = changed.index, "registered");
-                        return control_replica;
+                        return Ok(control_replica);
                     }
                 }
+                // The leader has not applied the forming yet.
+                Err(ControlError::Refused { refusal: ControlRefusal::NotFormed, .. }) => {}
                 Err(error @ ControlError::Refused { .. }) => {
-                    tracing::error!(%error, "the cluster refuses this node")
+                    return Err(std::io::Error::other(format!("the cluster refuses this node: {error}")));
                 }
                 Err(error) => tracing::info!(%error, "cannot register yet"),
             }
@@ -245,7 +247,7 @@ impl Formation {
     /// Asks the cluster for a control replica of this life, and opens it empty: the leader fills it.
     async fn join(&self) -> Result<(), std::io::Error> {
         tracing::info!("joining the cluster with an empty disk");
-        let replica = self.register_until_known().await;
+        let replica = self.register_until_known().await?;
         self.open(replica).await?;
         Ok(())
     }

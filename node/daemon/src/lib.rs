@@ -2,15 +2,19 @@
 
 pub mod config;
 pub mod control_plane;
+mod entrance;
 pub mod folder;
 mod formation;
+mod intake;
 mod keeper;
 pub mod listen;
 pub mod node;
 mod rooms;
 mod routes;
+mod server;
 mod services;
 pub mod telemetry;
+pub mod tls;
 
 pub use config::Config;
 pub use node::{Node, NodeError, NodeParts};

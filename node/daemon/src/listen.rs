@@ -1,63 +1,36 @@
 //! Listening as a port, so that a simulation can bring its own network.
 
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::net::IpAddr;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::transport::server::Connected;
 
 /// Bytes in and out.
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
-/// An accepted connection.
-pub struct Accepted(pub Box<dyn Io>);
-
-impl Connected for Accepted {
-    type ConnectInfo = ();
-
-    fn connect_info(&self) {}
+/// A connection that came, as the network delivered it: nothing is known of it but from where.
+pub struct Accepted {
+    /// Its bytes.
+    pub io: Box<dyn Io>,
+    /// Where it comes from, where the network says so. Connections without are not counted by address.
+    pub remote: Option<IpAddr>,
 }
 
-impl AsyncRead for Accepted {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Accepted {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
+impl Accepted {
+    /// A connection from nobody knows where.
+    pub fn new(io: impl Io + 'static) -> Self {
+        Self { io: Box::new(io), remote: None }
     }
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+    /// The same connection, from this address.
+    pub fn from(self, remote: IpAddr) -> Self {
+        Self { remote: Some(remote), ..self }
     }
 }
 
@@ -89,7 +62,8 @@ impl Listen for TcpListen {
             let stream = accepted?;
             // Small frames must not wait for each other.
             stream.set_nodelay(true)?;
-            Ok(Accepted(Box::new(stream)))
+            let remote = stream.peer_addr()?.ip();
+            Ok(Accepted::new(stream).from(remote))
         });
         Ok(Bound { address, incoming: Box::pin(incoming) })
     }

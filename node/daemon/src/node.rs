@@ -7,7 +7,7 @@ use std::time::Duration;
 use meridian_model::topology::NodeAddresses;
 use meridian_model::{Clock, Incarnation, NodeId};
 use meridian_raft::log_store::TailBudget;
-use meridian_raft::network::{AddressBook, Dial, Links};
+use meridian_raft::network::{AddressBook, Dial, Links, TlsDial};
 use meridian_raft::{ClockBook, GroupParts, Registry};
 use meridian_storage::{Disk, EngineError, Writer, WriterHandle};
 use tokio::sync::watch;
@@ -16,12 +16,16 @@ use tokio::task::JoinHandle;
 use crate::config::Config;
 use crate::control_plane::ControlPlane;
 use crate::formation::Founding;
-use crate::keeper::{DiskSpace, Endless, FileSystem};
+use crate::keeper::{self, DiskSpace, Endless, FileSystem};
 use crate::listen::{Bound, Listen};
-use crate::rooms::Rooms;
+use crate::rooms::{Listeners, Rooms};
+use crate::server::Life;
+use crate::tls::{Tls, TlsError};
 
 /// How long a write may hang before the node gives up, so that another one leads.
 const STALL_MAX: Duration = Duration::from_secs(10);
+/// How long handing over may take before a node stops all the same.
+const GOODBYE_MAX: Duration = Duration::from_secs(3);
 
 /// What a node stands on: replaced as a whole by the simulator.
 pub struct NodeParts {
@@ -33,7 +37,7 @@ pub struct NodeParts {
     pub writes: WriterHandle,
     /// Whether the writer gets a thread of its own, or a task.
     pub writer_thread: bool,
-    /// How other nodes are reached.
+    /// How other nodes are reached. Not asked where the configuration has TLS: then they are over TCP.
     pub dial: Arc<dyn Dial>,
     /// How this node is reached.
     pub listen: Arc<dyn Listen>,
@@ -60,6 +64,9 @@ pub enum NodeError {
         /// Why.
         error: std::io::Error,
     },
+    /// TLS is not fit for use.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The engine failed while the node ran.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -76,6 +83,7 @@ pub struct Node {
     own: NodeId,
     addresses: NodeAddresses,
     metrics: Option<String>,
+    admin: Option<String>,
     registry: Arc<Registry>,
     control: Arc<ControlPlane>,
     writes: WriterHandle,
@@ -104,8 +112,21 @@ impl Node {
     /// Starts a node: binds its listeners, serves, and brings it into its cluster in the background.
     pub async fn start(config: Config, parts: NodeParts) -> Result<Node, NodeError> {
         let own = NodeId(config.node.id);
+        let tls = match &config.tls {
+            Some(files) => Some(Tls::load(files, &config.cluster.name, own)?),
+            None => None,
+        };
         let client = bind(&parts.listen, "listen.client", &config.listen.client).await?;
         let raft = bind(&parts.listen, "listen.raft", &config.listen.raft).await?;
+        let admin = match &config.listen.admin {
+            Some(address) => Some(bind(&parts.listen, "listen.admin", address).await?),
+            None => None,
+        };
+        let admin_address = admin.as_ref().map(|bound| bound.address.clone());
+        let dial = match &tls {
+            Some(tls) => Arc::new(TlsDial::new(Arc::clone(tls) as _)),
+            None => parts.dial,
+        };
         let addresses = NodeAddresses {
             client: config.listen.advertise_client.clone().unwrap_or_else(|| client.address.clone()),
             raft: config.listen.advertise_raft.clone().unwrap_or_else(|| raft.address.clone()),
@@ -117,7 +138,7 @@ impl Node {
             book.set(NodeId(node.id), &node.raft);
         }
         book.set(own, &addresses.raft);
-        let links = Links::new(own, parts.dial, book, Arc::clone(&clocks));
+        let links = Links::new(own, dial, book, Arc::clone(&clocks));
         let group_parts = GroupParts {
             writer: parts.writes.clone(),
             disk: parts.disk.clone(),
@@ -140,10 +161,12 @@ impl Node {
             parts: group_parts,
             founding: Arc::new(Founding::default()),
             may_only_join: parts.may_only_join,
+            tls,
         };
         let (stop, stopped) = watch::channel(false);
         let (failed, failures) = tokio::sync::mpsc::channel(8);
-        let mut tasks = rooms.serve(client, raft, &stopped, &failed);
+        let life = Life { stopped, failed: failed.clone() };
+        let mut tasks = rooms.serve(Listeners { client, raft, admin }, &life);
         let metrics = rooms.serve_metrics(&mut tasks).await?;
         let space: Arc<dyn DiskSpace> = match parts.watched_folder {
             Some(folder) => Arc::new(FileSystem(folder)),
@@ -155,6 +178,7 @@ impl Node {
             own,
             addresses,
             metrics,
+            admin: admin_address,
             registry,
             control,
             writes: parts.writes,
@@ -180,6 +204,11 @@ impl Node {
         self.metrics.as_deref()
     }
 
+    /// Where operators are served, if not where clients are.
+    pub fn admin_address(&self) -> Option<&str> {
+        self.admin.as_deref()
+    }
+
     /// Its groups.
     pub fn registry(&self) -> &Arc<Registry> {
         &self.registry
@@ -201,6 +230,13 @@ impl Node {
             why = self.disk.damaged() => EngineError::Corruption(why).into(),
             Some(error) = self.failures.recv() => error,
         }
+    }
+
+    /// Hands over what it leads, then stops: nobody waits for an election.
+    pub async fn leave(self) {
+        let clocks = self.control.clocks();
+        keeper::leadership::say_goodbye(&self.registry, clocks, GOODBYE_MAX).await;
+        self.stop().await;
     }
 
     /// Stops serving, then stops the groups. What was acked is on disk.

@@ -15,21 +15,19 @@ use meridian_publish::{Admission, Anonymous, Health, Publisher};
 use meridian_raft::network::{Links, RaftService};
 use meridian_raft::{ClockBook, GroupParts, Registry};
 use meridian_storage::WriterHandle;
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tonic::transport::Server;
 
 use crate::config::Config;
 use crate::control_plane::ControlPlane;
 use crate::formation::{Formation, Founding};
+use crate::intake::Intake;
 use crate::keeper::{DiskSpace, Keeper};
 use crate::listen::Bound;
 use crate::node::NodeError;
 use crate::routes::Routing;
+use crate::server::{self, Life};
 use crate::services::{Admin, Forwarder, Metadata, Peer, Producers, Publish, Read};
-
-const WINDOW_BYTES: u32 = 16 * 1024 * 1024;
-const STREAMS_MAX: u32 = 1_024;
+use crate::tls::Tls;
 
 struct Backlog(WriterHandle);
 
@@ -37,6 +35,14 @@ impl Health for Backlog {
     fn backlog_bytes(&self) -> u64 {
         self.0.backlog_bytes()
     }
+}
+
+/// The listeners of a node, bound.
+pub(crate) struct Listeners {
+    pub(crate) client: Bound,
+    pub(crate) raft: Bound,
+    /// Absent: operators are served where clients are.
+    pub(crate) admin: Option<Bound>,
 }
 
 /// What services and keepers are made of.
@@ -52,6 +58,7 @@ pub(crate) struct Rooms {
     pub(crate) parts: GroupParts,
     pub(crate) founding: Arc<Founding>,
     pub(crate) may_only_join: bool,
+    pub(crate) tls: Option<Arc<Tls>>,
 }
 
 impl Rooms {
@@ -85,14 +92,8 @@ impl Rooms {
         }
     }
 
-    /// Serves the client and the raft listener.
-    pub(crate) fn serve(
-        &self,
-        client: Bound,
-        raft: Bound,
-        stopped: &watch::Receiver<bool>,
-        failed: &tokio::sync::mpsc::Sender<NodeError>,
-    ) -> Vec<JoinHandle<()>> {
+    /// Serves the listeners.
+    pub(crate) fn serve(&self, listeners: Listeners, life: &Life) -> Vec<JoinHandle<()>> {
         use meridian_model::limits::RPC_BYTES_MAX;
         let routing = self.routing();
         let forwarder = Arc::new(Forwarder { links: Arc::clone(&self.links) });
@@ -130,14 +131,27 @@ impl Rooms {
         .max_encoding_message_size(RPC_BYTES_MAX);
         let (reporter, health) = tonic_health::server::health_reporter();
         let status = tokio::spawn(report_health(reporter, Arc::clone(&self.control)));
-        let clients = server().add_service(health).add_service(publish.clone()).add_service(read.clone());
-        let clients = clients.add_service(admin).add_service(metadata).add_optional_service(reflection());
-        let nodes = server().add_service(peer).add_service(publish).add_service(read);
-        vec![
-            status,
-            run("client", clients, client, stopped.clone(), failed.clone()),
-            run("raft", nodes, raft, stopped.clone(), failed.clone()),
-        ]
+        let limits = &self.config.limits;
+        let intake = Intake::new(limits);
+        let clients = server::for_clients(limits, &intake).add_service(health.clone());
+        let clients = clients.add_service(publish.clone()).add_service(read.clone());
+        let clients = clients.add_service(metadata).add_optional_service(reflection());
+        let nodes = server::for_nodes(limits).add_service(peer).add_service(publish).add_service(read);
+        let tls = self.tls.as_ref();
+        let for_clients = server::client_entrance(limits, tls);
+        let mut tasks = vec![status];
+        tasks.push(server::run(server::raft_entrance(limits, tls), nodes, listeners.raft, life));
+        match listeners.admin {
+            None => tasks.push(server::run(for_clients, clients.add_service(admin), listeners.client, life)),
+            Some(bound) => {
+                let operators = server::for_clients(limits, &intake).add_service(health);
+                let operators = operators.add_service(admin).add_optional_service(reflection());
+                tasks.push(server::run(for_clients, clients, listeners.client, life));
+                tasks.push(server::run(server::admin_entrance(limits, tls), operators, bound, life));
+            }
+        }
+        tasks.extend(tls.map(Tls::watch));
+        tasks
     }
 
     pub(crate) async fn serve_metrics(
@@ -169,7 +183,7 @@ impl Rooms {
             registry: Arc::clone(&self.registry),
             parts: self.parts.clone(),
             storage: self.config.storage,
-            rebalance_leaders: self.config.raft.rebalance_leaders,
+            membership: self.config.membership,
             disk,
         };
         keeper.spawn()
@@ -194,15 +208,6 @@ impl Rooms {
             }
         })
     }
-}
-
-fn server() -> Server {
-    Server::builder()
-        .initial_stream_window_size(WINDOW_BYTES)
-        .initial_connection_window_size(WINDOW_BYTES)
-        .max_concurrent_streams(STREAMS_MAX)
-        .http2_keepalive_interval(Some(Duration::from_secs(10)))
-        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
 }
 
 /// What the server can tell a client about itself.
@@ -237,22 +242,4 @@ async fn report_health(reporter: tonic_health::server::HealthReporter, control: 
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-}
-
-fn run(
-    name: &'static str,
-    router: tonic::transport::server::Router,
-    bound: Bound,
-    mut stopped: watch::Receiver<bool>,
-    failed: tokio::sync::mpsc::Sender<NodeError>,
-) -> JoinHandle<()> {
-    tokio::spawn(async move {
-        let stop = async move {
-            // The node was dropped: stop as well.
-            let _ = stopped.wait_for(|stopped| *stopped).await;
-        };
-        if let Err(error) = router.serve_with_incoming_shutdown(bound.incoming, stop).await {
-            let _ = failed.send(NodeError::Server(name, error.to_string())).await;
-        }
-    })
 }

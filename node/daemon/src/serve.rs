@@ -92,6 +92,7 @@ async fn serve(config: Config, opened: &mut Vec<Opened>) -> Result<(), ServeErro
             "node": node.id().0,
             "client": node.addresses().client,
             "raft": node.addresses().raft,
+            "admin": node.admin_address(),
             "metrics": node.metrics_address(),
             "pid": std::process::id(),
         });
@@ -107,7 +108,7 @@ async fn serve(config: Config, opened: &mut Vec<Opened>) -> Result<(), ServeErro
     };
     let Some(failure) = failure else {
         tracing::info!("stopping");
-        node.stop().await;
+        node.leave().await;
         return Ok(());
     };
     if let NodeError::Engine(EngineError::Corruption(why)) = &failure {

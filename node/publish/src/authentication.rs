@@ -7,10 +7,19 @@ pub struct Caller {
     pub name: String,
 }
 
+/// What a caller shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Credential {
+    /// The `authorization` that came with the call.
+    pub token: Option<String>,
+    /// The name in the certificate that the connection was made with. It was verified.
+    pub peer: Option<String>,
+}
+
 /// Tells who a caller is.
 pub trait Authenticate: Send + Sync + 'static {
     /// The caller behind this credential, or nobody.
-    fn caller(&self, credential: Option<&str>) -> Option<Caller>;
+    fn caller(&self, credential: &Credential) -> Option<Caller>;
 }
 
 /// Everybody is welcome and nobody is known.
@@ -18,7 +27,7 @@ pub trait Authenticate: Send + Sync + 'static {
 pub struct Anonymous;
 
 impl Authenticate for Anonymous {
-    fn caller(&self, _credential: Option<&str>) -> Option<Caller> {
+    fn caller(&self, _credential: &Credential) -> Option<Caller> {
         Some(Caller { name: "anonymous".into() })
     }
 }

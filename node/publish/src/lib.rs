@@ -7,6 +7,6 @@ mod routing;
 mod sentence;
 
 pub use admission::{Admission, Admitted, Health, Refused};
-pub use authentication::{Anonymous, Authenticate, Caller};
+pub use authentication::{Anonymous, Authenticate, Caller, Credential};
 pub use routing::{Leader, Route, RouteError, Routes};
 pub use sentence::{Outcome, PublishError, Published, Publisher};

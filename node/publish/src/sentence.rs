@@ -7,7 +7,7 @@ use meridian_commitlog::{Append, AppendError};
 use meridian_model::{LogId, NodeId, Offset, Refusal, TopicName, UnixMs};
 
 use crate::admission::{Admission, Admitted, Refused};
-use crate::authentication::{Authenticate, Caller};
+use crate::authentication::{Authenticate, Caller, Credential};
 use crate::routing::{Leader, Route, RouteError, Routes};
 
 /// A stored batch.
@@ -74,7 +74,7 @@ impl Publisher {
     /// Errors here mean that nothing was stored. Cancel safe until it returns.
     pub async fn publish(
         &self,
-        credential: Option<&str>,
+        credential: &Credential,
         topic: &TopicName,
         partition: u32,
         batch: Bytes,
@@ -86,7 +86,7 @@ impl Publisher {
         self.append(route, admitted, opened_at).await
     }
 
-    fn authenticate(&self, credential: Option<&str>) -> Result<Caller, PublishError> {
+    fn authenticate(&self, credential: &Credential) -> Result<Caller, PublishError> {
         self.authentication.caller(credential).ok_or(PublishError::Unauthenticated)
     }
 

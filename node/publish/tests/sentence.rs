@@ -12,7 +12,7 @@ use meridian_model::{
     UnixMs,
 };
 use meridian_publish::{
-    Admission, Anonymous, Authenticate, Caller, Health, Leader, PublishError, Published, Publisher, Refused,
+    Admission, Anonymous, Authenticate, Caller, Credential, Health, Leader, PublishError, Published, Publisher, Refused,
     Route, RouteError, Routes,
 };
 
@@ -48,9 +48,13 @@ impl Health for Backlog {
 struct OnlyAlice;
 
 impl Authenticate for OnlyAlice {
-    fn caller(&self, credential: Option<&str>) -> Option<Caller> {
-        (credential == Some("alice")).then(|| Caller { name: "alice".into() })
+    fn caller(&self, credential: &Credential) -> Option<Caller> {
+        (*credential == token("alice")).then(|| Caller { name: "alice".into() })
     }
+}
+
+fn token(token: &str) -> Credential {
+    Credential { token: Some(token.into()), peer: None }
 }
 
 struct Scene {
@@ -85,7 +89,7 @@ impl Scene {
     }
 
     async fn publish(&self, to: &str, partition: u32, batch: Bytes) -> Result<Published, PublishError> {
-        self.publisher.publish(None, &topic(to), partition, batch, NOW).await?.await
+        self.publisher.publish(&Credential::default(), &topic(to), partition, batch, NOW).await?.await
     }
 
     fn stored(&self) -> Offset {
@@ -117,7 +121,7 @@ async fn batches_are_stored_in_the_order_of_the_calls() {
     let here = topic("here");
     let mut outcomes = Vec::new();
     for number in 0..10 {
-        let published = scene.publisher.publish(None, &here, 0, batch(number, 1), NOW).await;
+        let published = scene.publisher.publish(&Credential::default(), &here, 0, batch(number, 1), NOW).await;
         outcomes.push(published.expect("appended"));
     }
     for (outcome, number) in outcomes.into_iter().rev().zip((0..10).rev()) {
@@ -161,11 +165,12 @@ async fn leadership_lost_between_route_and_append_is_told_by_the_log() {
 async fn an_unknown_caller_is_turned_away_first() {
     let scene = Scene::for_callers(1 << 20, Arc::new(OnlyAlice));
     let to = topic("unknown");
-    for credential in [None, Some("bob")] {
-        let refused = scene.publisher.publish(credential, &to, 0, batch(0, 1), NOW).await.err();
+    let alice_by_name = Credential { token: None, peer: Some("alice".into()) };
+    for credential in [Credential::default(), token("bob"), alice_by_name] {
+        let refused = scene.publisher.publish(&credential, &to, 0, batch(0, 1), NOW).await.err();
         assert_eq!(refused, Some(PublishError::Unauthenticated), "not even whether the topic exists");
     }
-    let known = scene.publisher.publish(Some("alice"), &topic("here"), 0, batch(0, 1), NOW).await;
+    let known = scene.publisher.publish(&token("alice"), &topic("here"), 0, batch(0, 1), NOW).await;
     assert_eq!(known.expect("appended").await.expect("stored").base, Offset(0));
 }
 
@@ -174,7 +179,7 @@ async fn what_is_in_flight_holds_its_share_until_it_is_answered() {
     let scene = Scene::new(batch(0, 1).len());
     let here = topic("here");
     scene.log.hold_answers();
-    let first = scene.publisher.publish(None, &here, 0, batch(0, 1), NOW).await.expect("appended");
+    let first = scene.publisher.publish(&Credential::default(), &here, 0, batch(0, 1), NOW).await.expect("appended");
     assert_eq!(scene.publish("here", 0, batch(1, 1)).await, Err(Refused::Busy.into()));
     scene.log.release_answers();
     assert_eq!(first.await.expect("stored").base, Offset(0));
@@ -187,7 +192,7 @@ async fn a_publisher_that_goes_away_gets_no_share_back_while_its_batch_is_under_
     let scene = Scene::new(batch(0, 1).len());
     scene.log.hold_answers();
     for _ in 0..3 {
-        drop(scene.publisher.publish(None, &topic("here"), 0, batch(0, 1), NOW).await);
+        drop(scene.publisher.publish(&Credential::default(), &topic("here"), 0, batch(0, 1), NOW).await);
         assert_eq!(scene.publish("here", 0, batch(1, 1)).await, Err(Refused::Busy.into()));
     }
     scene.log.release_answers();

@@ -240,6 +240,32 @@ pub struct DeleteTopicResponse {
     pub pending: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DrainNodeRequest {
+    #[prost(uint64, tag = "1")]
+    pub node: u64,
+    /// Let it lead again.
+    #[prost(bool, tag = "2")]
+    pub undo: bool,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DrainNodeResponse {
+    #[prost(uint64, tag = "1")]
+    pub control_index: u64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DecommissionNodeRequest {
+    #[prost(uint64, tag = "1")]
+    pub node: u64,
+    /// Let it stay: it serves again, and gets copies again.
+    #[prost(bool, tag = "2")]
+    pub undo: bool,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DecommissionNodeResponse {
+    #[prost(uint64, tag = "1")]
+    pub control_index: u64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetClusterRequest {
     /// Also the state of every group on the answering node.
     #[prost(bool, tag = "1")]
@@ -277,6 +303,17 @@ pub struct NodeStatus {
     /// How far its clock is from the answering node's, in milliseconds.
     #[prost(int64, optional, tag = "6")]
     pub clock_offset_ms: ::core::option::Option<i64>,
+    #[prost(enumeration = "NodeDuty", tag = "7")]
+    pub duty: i32,
+    /// Copies of partitions placed on it, those on their way out included.
+    #[prost(uint64, tag = "8")]
+    pub copies: u64,
+    /// Partitions it leads, as far as the answering node knows.
+    #[prost(uint64, tag = "9")]
+    pub leads: u64,
+    /// Copies that are on their way to it or from it.
+    #[prost(uint64, tag = "10")]
+    pub moving: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GroupStatus {
@@ -307,6 +344,42 @@ pub struct GroupStatus {
     pub voter_nodes: ::prost::alloc::vec::Vec<u64>,
     #[prost(uint64, repeated, tag = "13")]
     pub learner_nodes: ::prost::alloc::vec::Vec<u64>,
+}
+/// What a node is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum NodeDuty {
+    Unspecified = 0,
+    /// It carries copies and leads.
+    Serving = 1,
+    /// It leads nothing where another can, and gets no new copies.
+    Draining = 2,
+    /// Its copies move to other nodes; then it is forgotten.
+    Leaving = 3,
+}
+impl NodeDuty {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "NODE_DUTY_UNSPECIFIED",
+            Self::Serving => "NODE_DUTY_SERVING",
+            Self::Draining => "NODE_DUTY_DRAINING",
+            Self::Leaving => "NODE_DUTY_LEAVING",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "NODE_DUTY_UNSPECIFIED" => Some(Self::Unspecified),
+            "NODE_DUTY_SERVING" => Some(Self::Serving),
+            "NODE_DUTY_DRAINING" => Some(Self::Draining),
+            "NODE_DUTY_LEAVING" => Some(Self::Leaving),
+            _ => None,
+        }
+    }
 }
 /// Generated client implementations.
 pub mod admin_service_client {
@@ -709,6 +782,60 @@ pub mod admin_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Lets a node lead nothing, so that it can be restarted without a failed publish; or takes that back.
+        /// Returns at once: GetCluster tells how many partitions the node leads still.
+        pub async fn drain_node(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DrainNodeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DrainNodeResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/meridian.admin.v1.AdminService/DrainNode",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("meridian.admin.v1.AdminService", "DrainNode"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Moves every copy off a node and then forgets it; or takes that back while it is under way.
+        /// Returns at once: GetCluster tells how many copies are left, and no longer lists the node when it is done.
+        pub async fn decommission_node(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DecommissionNodeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DecommissionNodeResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/meridian.admin.v1.AdminService/DecommissionNode",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("meridian.admin.v1.AdminService", "DecommissionNode"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
         /// Nodes, groups and their state as this node sees them.
         pub async fn get_cluster(
             &mut self,
@@ -832,6 +959,24 @@ pub mod admin_service_server {
             request: tonic::Request<super::DeleteTopicRequest>,
         ) -> std::result::Result<
             tonic::Response<super::DeleteTopicResponse>,
+            tonic::Status,
+        >;
+        /// Lets a node lead nothing, so that it can be restarted without a failed publish; or takes that back.
+        /// Returns at once: GetCluster tells how many partitions the node leads still.
+        async fn drain_node(
+            &self,
+            request: tonic::Request<super::DrainNodeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DrainNodeResponse>,
+            tonic::Status,
+        >;
+        /// Moves every copy off a node and then forgets it; or takes that back while it is under way.
+        /// Returns at once: GetCluster tells how many copies are left, and no longer lists the node when it is done.
+        async fn decommission_node(
+            &self,
+            request: tonic::Request<super::DecommissionNodeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DecommissionNodeResponse>,
             tonic::Status,
         >;
         /// Nodes, groups and their state as this node sees them.
@@ -1445,6 +1590,97 @@ pub mod admin_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = DeleteTopicSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/meridian.admin.v1.AdminService/DrainNode" => {
+                    #[allow(non_camel_case_types)]
+                    struct DrainNodeSvc<T: AdminService>(pub Arc<T>);
+                    impl<
+                        T: AdminService,
+                    > tonic::server::UnaryService<super::DrainNodeRequest>
+                    for DrainNodeSvc<T> {
+                        type Response = super::DrainNodeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DrainNodeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdminService>::drain_node(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DrainNodeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/meridian.admin.v1.AdminService/DecommissionNode" => {
+                    #[allow(non_camel_case_types)]
+                    struct DecommissionNodeSvc<T: AdminService>(pub Arc<T>);
+                    impl<
+                        T: AdminService,
+                    > tonic::server::UnaryService<super::DecommissionNodeRequest>
+                    for DecommissionNodeSvc<T> {
+                        type Response = super::DecommissionNodeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DecommissionNodeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdminService>::decommission_node(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DecommissionNodeSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

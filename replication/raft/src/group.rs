@@ -113,7 +113,8 @@ impl Group {
     pub async fn open(identity: GroupIdentity, parts: GroupParts) -> Result<Arc<Group>, io::Error> {
         let GroupIdentity { group, history, replica } = identity;
         let (writer, budget, keep) = (parts.writer.clone(), Arc::clone(&parts.budget), parts.disk.clone());
-        let log = parts.disk.read(move |_| Ok(LogStore::open(group, writer, keep, budget))).await??;
+        let log = parts.disk.read(move |_| Ok(LogStore::open(group, writer, keep, budget))).await?;
+        let log = log.inspect_err(|error| parts.disk.report_if_damage(error))?;
         let machine =
             MachineStore::open(group, history, parts.writer.clone(), parts.disk.clone(), log.clone()).await?;
         let (view, trims) = (machine.view(), machine.trims());
@@ -228,6 +229,17 @@ impl Group {
         let voters: BTreeSet<u64> = membership.voter_ids().collect();
         let all = membership.nodes().map(|(id, node)| (ReplicaId(*id), node.node));
         all.partition(|(id, _)| voters.contains(&id.0))
+    }
+
+    /// Whether a committed membership, uniform and known here, does without a replica.
+    pub fn has_left(&self, replica: ReplicaId) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let config = &metrics.membership_config;
+        let set_at = config.log_id().as_ref().map(|id| id.index);
+        let committed = set_at.is_some() && metrics.last_applied.as_ref().map(|id| id.index) >= set_at;
+        let uniform = config.membership().get_joint_config().len() == 1;
+        committed && uniform && config.membership().get_node(&replica.0).is_none()
     }
 
     /// Waits until a change of leader, term or membership, or a fatal error. Cancel safe.

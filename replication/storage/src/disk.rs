@@ -59,6 +59,14 @@ impl Disk {
         });
     }
 
+    /// The same for an error that may come from the engine.
+    pub fn report_if_damage(&self, error: &std::io::Error) {
+        let engine = error.get_ref().and_then(|inner| inner.downcast_ref::<EngineError>());
+        if let Some(EngineError::Corruption(why)) = engine {
+            self.report_damage(why);
+        }
+    }
+
     /// Waits until damage was found. Cancel safe.
     pub async fn damaged(&self) -> String {
         let mut damage = self.damage.subscribe();

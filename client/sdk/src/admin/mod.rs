@@ -1,6 +1,7 @@
 //! The region's metadata: tenants, namespaces, topics, and the state of the cluster.
 
 mod cluster;
+mod node;
 mod tenant;
 mod topic;
 mod types;
@@ -12,8 +13,8 @@ use meridian_proto::admin::admin_service_client::AdminServiceClient;
 use tonic::transport::Channel;
 
 pub use types::{
-    Changed, ClusterInfo, Created, Deleted, GroupInfo, NewTopic, NodeInfo, PartitionInfo, PartitionsAdded,
-    TopicInfo,
+    Changed, ClusterInfo, Created, Deleted, GroupInfo, NewTopic, NodeDuty, NodeInfo, PartitionInfo,
+    PartitionsAdded, TopicInfo,
 };
 
 use crate::client::Shared;

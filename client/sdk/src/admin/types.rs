@@ -133,6 +133,36 @@ pub struct NodeInfo {
     pub reachable: bool,
     /// How far its clock is from the answering node's, in milliseconds.
     pub clock_offset_ms: Option<i64>,
+    /// What it is there for.
+    pub duty: NodeDuty,
+    /// Copies of partitions placed on it, those on their way out included.
+    pub copies: u64,
+    /// Partitions it leads, as far as the answering node knows.
+    pub leads: u64,
+    /// Copies on their way to it or from it.
+    pub moving: u64,
+}
+
+/// What a node is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeDuty {
+    /// It carries copies and leads.
+    Serving,
+    /// It leads nothing where another can, and gets no new copies.
+    Draining,
+    /// Its copies move to other nodes; then it is forgotten.
+    Leaving,
+}
+
+impl NodeDuty {
+    /// In one word.
+    pub fn name(self) -> &'static str {
+        match self {
+            NodeDuty::Serving => "serving",
+            NodeDuty::Draining => "draining",
+            NodeDuty::Leaving => "leaving",
+        }
+    }
 }
 
 /// A Raft group on one node.
@@ -208,6 +238,12 @@ pub(super) fn cluster_from_wire(response: wire::GetClusterResponse) -> Result<Cl
 }
 
 fn node_from_wire(node: wire::NodeStatus) -> NodeInfo {
+    let duty = match node.duty() {
+        wire::NodeDuty::Draining => NodeDuty::Draining,
+        wire::NodeDuty::Leaving => NodeDuty::Leaving,
+        // Nodes of an earlier version know of no duties.
+        wire::NodeDuty::Serving | wire::NodeDuty::Unspecified => NodeDuty::Serving,
+    };
     NodeInfo {
         node: NodeId(node.node),
         client_address: node.client_address,
@@ -215,6 +251,10 @@ fn node_from_wire(node: wire::NodeStatus) -> NodeInfo {
         zone: node.zone,
         reachable: node.reachable,
         clock_offset_ms: node.clock_offset_ms,
+        duty,
+        copies: node.copies,
+        leads: node.leads,
+        moving: node.moving,
     }
 }
 

@@ -110,6 +110,8 @@ pub struct ListenSection {
     pub raft: String,
     /// For metrics.
     pub metrics: String,
+    /// Nodes in namespaces have addresses of their own and no certificates.
+    pub plaintext_beyond_loopback: bool,
 }
 
 /// `[raft]`
@@ -184,6 +186,7 @@ impl NodeConfig {
                 client: member.at(CLIENT_PORT),
                 raft: member.at(RAFT_PORT),
                 metrics: member.at(METRICS_PORT),
+                plaintext_beyond_loopback: true,
             },
             raft: RaftSection { heartbeat_ms: 60, election_ms_min: 300, election_ms_max: 600 },
             storage: StorageSection {

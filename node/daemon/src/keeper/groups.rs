@@ -46,7 +46,10 @@ impl Keeper {
                 let mine = |replica: &&meridian_model::topology::Replica| {
                     replica.node == self.own && replica.incarnation == self.incarnation
                 };
-                placement.replicas.iter().find(mine).map(|replica| (placement.clone(), replica.replica))
+                // A copy on its way out is still needed: the group has not voted it out yet.
+                let leaving = machine.leaving(placement.group);
+                let copy = placement.replicas.iter().chain(leaving).find(mine)?;
+                Some((placement.clone(), copy.replica))
             };
             let all = machine.topics().flat_map(|topic| topic.partitions.iter());
             registered.then(|| all.filter_map(here).collect())

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use meridian_machine::control::Duty;
 use meridian_model::limits::CLOCK_SKEW_MS_MAX;
 use meridian_model::{GroupId, NodeId, ReplicaId};
-use meridian_raft::Group;
+use meridian_raft::{ClockBook, Group, Registry};
 use tokio::time::Instant;
 
 use super::Keeper;
@@ -80,9 +81,37 @@ impl Keeper {
             return Some((*nearest.0, "the clock of this node is off"));
         }
         seen.off.remove(&group.id());
-        let preferred = self.preferred(group.id()).filter(|_| self.rebalance_leaders)?;
+        if let Some(successor) = self.successor_of_the_drained(group, &voters) {
+            return Some((successor, "this node leads nothing, or its copy is on its way out"));
+        }
+        let preferred = self.preferred(group.id()).filter(|_| self.membership.rebalance_leaders)?;
         let mut waiting = others().filter(|(_, node)| **node == preferred && seen.is_steady(preferred));
         waiting.next().map(|(replica, _)| (*replica, "it should lead and is back"))
+    }
+
+    /// For a group that this node should not lead at all: the voter that should, or the one that lacks least.
+    fn successor_of_the_drained(
+        &self,
+        group: &Group,
+        voters: &BTreeMap<ReplicaId, NodeId>,
+    ) -> Option<ReplicaId> {
+        let serves = self.control.look(|machine| {
+            let leaves = machine.leaving(group.id()).is_some_and(|copy| copy.node == self.own);
+            if machine.duty(self.own) == Duty::Serving && !leaves {
+                return None;
+            }
+            let leaving = machine.leaving(group.id()).map(|copy| copy.replica);
+            let fit = voters.iter().filter(|(replica, node)| {
+                **node != self.own && Some(**replica) != leaving && machine.duty(**node) == Duty::Serving
+            });
+            Some(fit.map(|(replica, node)| (*replica, *node)).collect::<Vec<_>>())
+        })??;
+        let preferred = self.preferred(group.id());
+        let heard = serves.into_iter().filter(|(_, node)| self.parts.clocks.clock_of(*node).is_some());
+        let order = |(replica, node): &(ReplicaId, NodeId)| {
+            (Some(*node) != preferred, group.lag(*replica).unwrap_or(u64::MAX))
+        };
+        heard.min_by_key(order).map(|(replica, _)| replica)
     }
 
     fn preferred(&self, group: GroupId) -> Option<NodeId> {
@@ -90,6 +119,26 @@ impl Keeper {
             let (topic, partition) = machine.group(group)?;
             topic.partitions.get(partition as usize).map(|placement| placement.preferred_leader)
         })?
+    }
+}
+
+/// Hands every group over that this node leads, all at once: for a node that is about to stop. Returns once none
+/// is led here any more, or after `within`.
+pub(crate) async fn say_goodbye(registry: &Registry, clocks: &ClockBook, within: Duration) {
+    let leave = registry.all().into_iter().filter(|group| group.is_leader()).filter_map(|group| {
+        let others = group.members().0.into_iter().filter(|(_, node)| *node != clocks.own());
+        let heard = others.filter(|(_, node)| clocks.clock_of(*node).is_some());
+        let (successor, _) = heard.min_by_key(|(replica, _)| group.lag(*replica).unwrap_or(u64::MAX))?;
+        Some(async move {
+            hand_over(Arc::clone(&group), successor, "this node stops").await;
+            while group.is_leader() {
+                group.changed().await;
+            }
+        })
+    });
+    let all = futures::future::join_all(leave);
+    if tokio::time::timeout(within, all).await.is_err() {
+        tracing::warn!("not every group was handed over in time: they elect among themselves");
     }
 }
 

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use meridian_machine::control::{ControlChange, Duty};
+use meridian_model::topology::NodeRecord;
 use meridian_model::{GroupId, NodeId, ReplicaId};
 use meridian_raft::Group;
 
@@ -34,6 +36,7 @@ pub(super) async fn keep(keeper: Keeper) {
         });
         let due: Vec<_> = due.take(CHANGES_MAX).map(|(group, wanted)| bring(group, wanted)).collect();
         futures::future::join_all(due).await;
+        keeper.finish_moves().await;
         keeper.finish_deletions().await;
     }
 }
@@ -47,15 +50,35 @@ impl Keeper {
                     placement.replicas.iter().map(|replica| (replica.replica, replica.node)).collect();
                 wanted.insert(placement.group, Wanted { voters, learners: BTreeMap::new() });
             }
-            let nodes: Vec<_> = machine.nodes().map(|record| (record.control_replica, record.node)).collect();
-            let odd = nodes.len().min(CONTROL_VOTERS_MAX);
+            // A node that leaves does not vote any more, but hears what becomes of its copies.
+            let stays = |record: &&NodeRecord| machine.duty(record.node) != Duty::Leaving;
+            let (stay, leave): (Vec<_>, Vec<_>) = machine.nodes().partition(stays);
+            let odd = stay.len().min(CONTROL_VOTERS_MAX);
             let odd = if odd > 2 && odd.is_multiple_of(2) { odd - 1 } else { odd };
-            let (voters, learners) = nodes.split_at(odd);
-            let of = |part: &[(ReplicaId, NodeId)]| part.iter().copied().collect();
-            wanted.insert(GroupId::CONTROL, Wanted { voters: of(voters), learners: of(learners) });
+            let (voters, learners) = stay.split_at(odd);
+            let learners = [learners, &leave].concat();
+            let of = |part: &[&NodeRecord]| part.iter().map(|r| (r.control_replica, r.node)).collect();
+            wanted.insert(GroupId::CONTROL, Wanted { voters: of(voters), learners: of(&learners) });
             wanted
         });
         wanted.unwrap_or_default()
+    }
+
+    /// Where this node leads a group that has voted an old copy out, its node may remove that copy.
+    async fn finish_moves(&self) {
+        let leaving = self.control.look(|machine| {
+            machine.all_leaving().map(|(group, copy)| (group, copy.replica)).collect::<Vec<_>>()
+        });
+        for (id, replica) in leaving.unwrap_or_default() {
+            let Some(group) = self.registry.get(id).filter(|group| group.is_leader()) else { continue };
+            if !group.has_left(replica) {
+                continue;
+            }
+            match self.control.change(ControlChange::FinishMove { group: id, replica }, CHANGE_MAX).await {
+                Ok(_) => tracing::info!(group = %id, %replica, "the old copy is not needed any more"),
+                Err(error) => tracing::debug!(group = %id, %error, "a move was not finished"),
+            }
+        }
     }
 
     /// The control leader removes deleted topics once every node had time to see the deletion.
@@ -69,10 +92,7 @@ impl Keeper {
         });
         for (name, version) in deleting.unwrap_or_default() {
             tokio::time::sleep(Duration::from_millis(500)).await;
-            let change = meridian_machine::control::ControlChange::FinishDelete {
-                name,
-                expected_version: Some(version),
-            };
+            let change = ControlChange::FinishDelete { name, expected_version: Some(version) };
             if let Err(error) = self.control.propose_here(change).await {
                 tracing::debug!(%error, "finishing a deletion");
             }

@@ -1,10 +1,11 @@
 //! The keepers: loops that bring the actual state of this node toward the desired state of the control group.
 
 mod addresses;
+mod balance;
 mod control_log;
 mod disk;
 mod groups;
-mod leadership;
+pub(crate) mod leadership;
 mod membership;
 mod retention;
 
@@ -15,7 +16,7 @@ use meridian_model::{Incarnation, NodeId};
 use meridian_raft::{GroupParts, Registry};
 use tokio::task::JoinHandle;
 
-use crate::config::StorageConfig;
+use crate::config::{MembershipConfig, StorageConfig};
 use crate::control_plane::ControlPlane;
 
 pub(crate) use disk::{DiskSpace, Endless, FileSystem};
@@ -32,7 +33,7 @@ pub(crate) struct Keeper {
     pub(crate) registry: Arc<Registry>,
     pub(crate) parts: GroupParts,
     pub(crate) storage: StorageConfig,
-    pub(crate) rebalance_leaders: bool,
+    pub(crate) membership: MembershipConfig,
     pub(crate) disk: Arc<dyn DiskSpace>,
 }
 
@@ -41,6 +42,7 @@ impl Keeper {
     pub(crate) fn spawn(self) -> Vec<JoinHandle<()>> {
         vec![
             tokio::spawn(addresses::keep(self.clone())),
+            tokio::spawn(balance::keep(self.clone())),
             tokio::spawn(control_log::keep(self.clone())),
             tokio::spawn(groups::keep(self.clone())),
             tokio::spawn(leadership::keep(self.clone())),

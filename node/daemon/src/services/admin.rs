@@ -6,7 +6,8 @@ mod topics;
 use std::sync::Arc;
 use std::time::Duration;
 
-use meridian_machine::control::{ControlChange, ControlMachine};
+use meridian_machine::control::{ControlChange, ControlMachine, Duty};
+use meridian_model::NodeId;
 use meridian_proto::admin as pb;
 use meridian_proto::admin::admin_service_server::AdminService;
 use meridian_proto::v1::{ErrorReason, Failure};
@@ -158,6 +159,26 @@ impl AdminService for Admin {
         request: Request<pb::DeleteTopicRequest>,
     ) -> Result<Response<pb::DeleteTopicResponse>, Status> {
         Ok(Response::new(self.delete(request.into_inner()).await?))
+    }
+
+    async fn drain_node(
+        &self,
+        request: Request<pb::DrainNodeRequest>,
+    ) -> Result<Response<pb::DrainNodeResponse>, Status> {
+        let pb::DrainNodeRequest { node, undo } = request.into_inner();
+        let duty = if undo { Duty::Serving } else { Duty::Draining };
+        let changed = self.change(ControlChange::SetDuty { node: NodeId(node), duty }).await?;
+        Ok(Response::new(pb::DrainNodeResponse { control_index: changed.index }))
+    }
+
+    async fn decommission_node(
+        &self,
+        request: Request<pb::DecommissionNodeRequest>,
+    ) -> Result<Response<pb::DecommissionNodeResponse>, Status> {
+        let pb::DecommissionNodeRequest { node, undo } = request.into_inner();
+        let duty = if undo { Duty::Serving } else { Duty::Leaving };
+        let changed = self.change(ControlChange::SetDuty { node: NodeId(node), duty }).await?;
+        Ok(Response::new(pb::DecommissionNodeResponse { control_index: changed.index }))
     }
 
     async fn get_cluster(

@@ -14,7 +14,7 @@ use meridian_proto::v1::{
     PublishStreamResponse,
 };
 use meridian_raft::network::Links;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
@@ -91,6 +91,9 @@ impl Forwarder {
     }
 }
 
+/// The bytes of a batch on its way, which count until it is answered.
+type Share = Option<OwnedSemaphorePermit>;
+
 type Answers = mpsc::Sender<Result<PublishStreamResponse, Status>>;
 
 /// The forwarded part of one publish stream: a stream to each leader, in the client's order.
@@ -98,7 +101,7 @@ pub(super) struct ForwardedStream {
     forwarder: Arc<Forwarder>,
     topic: String,
     answers: Answers,
-    streams: BTreeMap<NodeId, mpsc::Sender<PublishBatch>>,
+    streams: BTreeMap<NodeId, mpsc::Sender<(PublishBatch, Share)>>,
 }
 
 impl ForwardedStream {
@@ -107,7 +110,7 @@ impl ForwardedStream {
     }
 
     /// Sends a batch on; its answer comes to the client's stream. Waits while the leader is slow.
-    pub(super) async fn send(&mut self, node: NodeId, batch: PublishBatch) {
+    pub(super) async fn send(&mut self, node: NodeId, batch: PublishBatch, share: Share) {
         let correlation = batch.correlation;
         let stream = self.streams.entry(node).or_insert_with(|| {
             let (batches, queue) = mpsc::channel(64);
@@ -120,7 +123,7 @@ impl ForwardedStream {
             ));
             batches
         });
-        if stream.send(batch).await.is_err() {
+        if stream.send((batch, share)).await.is_err() {
             self.streams.remove(&node);
             fail(&self.answers, correlation, unreachable(node)).await;
         }
@@ -139,10 +142,10 @@ async fn relay(
     forwarder: Arc<Forwarder>,
     node: NodeId,
     topic: String,
-    mut queue: mpsc::Receiver<PublishBatch>,
+    mut queue: mpsc::Receiver<(PublishBatch, Share)>,
     answers: Answers,
 ) {
-    let mut unanswered = std::collections::BTreeSet::new();
+    let mut unanswered = BTreeMap::new();
     let (requests, outgoing) = mpsc::channel(8);
     let open =
         PublishStreamRequest { request: Some(Sent::Open(PublishOpen { topic, accept_redirect: true })) };
@@ -158,11 +161,11 @@ async fn relay(
         loop {
             tokio::select! {
                 batch = queue.recv(), if requests.is_some() => {
-                    let (Some(batch), Some(leader)) = (batch, &requests) else {
+                    let (Some((batch, share)), Some(leader)) = (batch, &requests) else {
                         requests = None;
                         continue;
                     };
-                    unanswered.insert(batch.correlation);
+                    unanswered.insert(batch.correlation, share);
                     if leader.send(PublishStreamRequest { request: Some(Sent::Batch(batch)) }).await.is_err() {
                         break;
                     }
@@ -182,10 +185,10 @@ async fn relay(
         }
     }
     queue.close();
-    while let Ok(batch) = queue.try_recv() {
+    while let Ok((batch, _)) = queue.try_recv() {
         fail(&answers, batch.correlation, unreachable(node)).await;
     }
-    for correlation in unanswered {
+    for correlation in unanswered.into_keys() {
         fail(&answers, correlation, Failure::new(ErrorReason::Indeterminate, broken(node))).await;
     }
 }

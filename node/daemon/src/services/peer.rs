@@ -5,11 +5,12 @@ use std::sync::Arc;
 use meridian_model::{Incarnation, NodeId, ProducerId};
 use meridian_proto::internal as pb;
 use meridian_proto::internal::peer_service_server::PeerService;
-use meridian_raft::network::{Links, RaftService};
+use meridian_raft::network::{Links, RaftService, Speaker};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::open_producer::Producers;
 use crate::control_plane::ControlPlane;
+use crate::entrance;
 use crate::formation::Founding;
 
 /// What other nodes may ask of this one.
@@ -24,6 +25,14 @@ pub(crate) struct Peer {
     pub(crate) producers: Arc<Producers>,
 }
 
+/// For whom the other end may speak.
+fn speaker<T>(request: &Request<T>) -> Speaker {
+    match request.extensions().get::<entrance::Peer>().and_then(entrance::Peer::nodes) {
+        Some(nodes) => Speaker::Proved(nodes.to_vec()),
+        None => Speaker::Believed,
+    }
+}
+
 #[tonic::async_trait]
 impl PeerService for Peer {
     type ExchangeStream = meridian_raft::network::ExchangeStream;
@@ -32,18 +41,20 @@ impl PeerService for Peer {
         &self,
         request: Request<Streaming<pb::ExchangeRequest>>,
     ) -> Result<Response<Self::ExchangeStream>, Status> {
-        self.raft.exchange(request.into_inner()).await
+        self.raft.exchange(&speaker(&request), request.into_inner()).await
     }
 
     async fn send_snapshot(
         &self,
         request: Request<Streaming<pb::SendSnapshotRequest>>,
     ) -> Result<Response<pb::SendSnapshotResponse>, Status> {
-        self.raft.send_snapshot(request.into_inner()).await
+        self.raft.send_snapshot(&speaker(&request), request.into_inner()).await
     }
 
     async fn probe(&self, request: Request<pb::ProbeRequest>) -> Result<Response<pb::ProbeResponse>, Status> {
+        let speaker = speaker(&request);
         let request = request.into_inner();
+        speaker.check(request.from_node)?;
         if request.cluster_name != self.cluster_name {
             let why = format!("this is cluster {:?}, not {:?}", self.cluster_name, request.cluster_name);
             return Err(Status::failed_precondition(why));
@@ -66,13 +77,15 @@ impl PeerService for Peer {
         &self,
         request: Request<pb::ProposeControlRequest>,
     ) -> Result<Response<pb::ProposeControlResponse>, Status> {
+        speaker(&request).check(request.get_ref().from_node)?;
         Ok(Response::new(self.control.serve(request.into_inner()).await?))
     }
 
     async fn read_control_index(
         &self,
-        _request: Request<pb::ReadControlIndexRequest>,
+        request: Request<pb::ReadControlIndexRequest>,
     ) -> Result<Response<pb::ReadControlIndexResponse>, Status> {
+        speaker(&request).check(request.get_ref().from_node)?;
         Ok(Response::new(self.control.serve_read_index().await))
     }
 

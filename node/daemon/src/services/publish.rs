@@ -15,7 +15,7 @@ use meridian_proto::v1::{
     PublishBatch, PublishBatchAck, PublishOpened, PublishRequest, PublishResponse, PublishStreamRequest,
     PublishStreamResponse, publish_request,
 };
-use meridian_publish::{PublishError, Published, Publisher, Routes};
+use meridian_publish::{Credential, PublishError, Published, Publisher, Routes};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -23,6 +23,8 @@ use tonic::{Request, Response, Status, Streaming};
 use super::answers::{of_publish, of_route, topic_name};
 use super::forward::{ForwardedStream, Forwarder, fail, forwarded, is_forwarded, of_publish_at};
 use super::open_producer::Producers;
+use crate::entrance::Peer;
+use crate::intake::Held;
 use crate::routes::Routing;
 
 /// Answers that may wait for a slow client.
@@ -118,6 +120,8 @@ impl PublishService for Publish {
     async fn publish(&self, request: Request<PublishRequest>) -> Result<Response<PublishResponse>, Status> {
         let may_forward = !is_forwarded(&request) && !request.get_ref().accept_redirect;
         let credential = credential(&request);
+        // The bytes count until the batch is admitted or answered.
+        let held = request.extensions().get::<Held>().cloned();
         let mut request = request.into_inner();
         let topic = topic_name(&request.topic)?;
         let partition = self.partition_for(&topic, &request)?;
@@ -129,10 +133,12 @@ impl PublishService for Publish {
             None => return Err(Failure::invalid("payload", "neither a batch nor messages").into()),
         };
         let opened_at = self.token(request.opened_at_ms);
-        let outcome =
-            self.publisher.publish(credential.as_deref(), &topic, partition, batch.clone(), opened_at).await;
+        let outcome = self.publisher.publish(&credential, &topic, partition, batch.clone(), opened_at).await;
         let published = match outcome {
-            Ok(outcome) => outcome.await,
+            Ok(outcome) => {
+                drop(held);
+                outcome.await
+            }
             Err(error) => Err(error),
         };
         match published {
@@ -153,6 +159,8 @@ impl PublishService for Publish {
     ) -> Result<Response<Self::PublishStreamStream>, Status> {
         let was_forwarded = is_forwarded(&request);
         let credential = credential(&request);
+        let held = request.extensions().get::<Held>().cloned();
+        held.iter().for_each(Held::is_stream);
         let mut requests = request.into_inner();
         let open = match requests.message().await?.and_then(|request| request.request) {
             Some(Sent::Open(open)) => open,
@@ -171,19 +179,23 @@ impl PublishService for Publish {
         answers.try_send(Ok(opened)).map_err(|_| Status::internal("the answer queue is closed"))?;
         let forwarding = (!was_forwarded && !open.accept_redirect)
             .then(|| ForwardedStream::new(Arc::clone(&self.forwarder), topic.resource(), answers.clone()));
-        let stream = PublishingStream { service: self.clone(), credential, topic, answers, forwarding };
+        let stream = PublishingStream { service: self.clone(), credential, held, topic, answers, forwarding };
         tokio::spawn(stream.run(requests));
         Ok(Response::new(Box::pin(ReceiverStream::new(outgoing))))
     }
 }
 
-fn credential<T>(request: &Request<T>) -> Option<String> {
-    request.metadata().get("authorization").and_then(|value| value.to_str().ok()).map(str::to_string)
+/// What the caller shows: a token in the call, a certificate on the connection.
+fn credential<T>(request: &Request<T>) -> Credential {
+    let token = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
+    let peer = request.extensions().get::<Peer>().and_then(Peer::name);
+    Credential { token: token.map(str::to_string), peer: peer.map(str::to_string) }
 }
 
 struct PublishingStream {
     service: Publish,
-    credential: Option<String>,
+    credential: Credential,
+    held: Option<Held>,
     topic: TopicName,
     answers: mpsc::Sender<Result<PublishStreamResponse, Status>>,
     forwarding: Option<ForwardedStream>,
@@ -191,7 +203,13 @@ struct PublishingStream {
 
 impl PublishingStream {
     async fn run(mut self, mut requests: Streaming<PublishStreamRequest>) {
-        while let Ok(Some(request)) = requests.message().await {
+        loop {
+            let request = match requests.message().await {
+                Ok(Some(request)) => request,
+                Ok(None) => return,
+                // The client may be there to hear it: too much at once, a message too large, bytes without sense.
+                Err(status) => return drop(self.answers.send(Err(status)).await),
+            };
             match request.request {
                 Some(Sent::Batch(batch)) => self.batch(batch).await,
                 _ => {
@@ -209,14 +227,15 @@ impl PublishingStream {
     /// Appends one batch; its answer comes when it is stored, others do not wait for it.
     async fn batch(&mut self, sent: PublishBatch) {
         let (correlation, partition) = (sent.correlation, sent.partition);
-        let (credential, opened_at) = (self.credential.as_deref(), self.service.token(sent.opened_at_ms));
+        let opened_at = self.service.token(sent.opened_at_ms);
         let publisher = &self.service.publisher;
         let outcome =
-            publisher.publish(credential, &self.topic, partition, sent.batch.clone(), opened_at).await;
+            publisher.publish(&self.credential, &self.topic, partition, sent.batch.clone(), opened_at).await;
         let outcome = match (outcome, &mut self.forwarding) {
             (Ok(outcome), _) => outcome,
             (Err(PublishError::Elsewhere { node }), Some(forwarding)) => {
-                return forwarding.send(node, sent).await;
+                let held = self.held.as_ref().and_then(|held| held.split(sent.batch.len()));
+                return forwarding.send(node, sent, held).await;
             }
             (Err(error), _) => {
                 let failure = self.service.with_address(of_publish(&error));

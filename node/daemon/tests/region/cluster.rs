@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use meridian_daemon::config::{
-    ClusterConfig, FounderConfig, LimitsConfig, ListenConfig, NodeConfig, RaftConfig, StorageConfig,
+    ClusterConfig, FounderConfig, LimitsConfig, ListenConfig, MembershipConfig, NodeConfig, RaftConfig,
+    StorageConfig,
 };
 use meridian_daemon::listen::TcpListen;
 use meridian_daemon::{Config, Node, NodeParts};
@@ -29,6 +30,10 @@ pub(crate) const NODES: [u64; 3] = [1, 2, 3];
 /// Counts the regions of this process: each gets loopback addresses of its own.
 static REGIONS: AtomicU64 = AtomicU64::new(0);
 
+/// Nothing moves by itself.
+const AT_REST: MembershipConfig =
+    MembershipConfig { rebalance_leaders: false, moves_max: 0, dead_after_ms: 0 };
+
 /// What may differ from region to region.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
@@ -36,8 +41,8 @@ pub(crate) struct Settings {
     pub(crate) storage: StorageConfig,
     /// Memory for the recent entries of all groups, where it is not the default.
     pub(crate) tail_bytes: Option<usize>,
-    /// Leaders go back to where they should be; otherwise they stay where a test puts them.
-    pub(crate) rebalance_leaders: bool,
+    /// How copies and leaders move; by default leaders stay where a test puts them.
+    pub(crate) membership: Option<MembershipConfig>,
     /// Watch the file system under this folder.
     pub(crate) watched_folder: Option<PathBuf>,
 }
@@ -148,21 +153,29 @@ impl Region {
             listen: ListenConfig {
                 client: address(node, client),
                 raft: address(node, raft),
-                metrics: None,
-                advertise_client: None,
-                advertise_raft: None,
+                ..ListenConfig::default()
             },
+            tls: None,
             raft: RaftConfig {
                 heartbeat_ms: 100,
                 election_ms_min: 900,
                 election_ms_max: 1_400,
                 tail_bytes: self.settings.tail_bytes.unwrap_or(RaftConfig::default().tail_bytes),
-                rebalance_leaders: self.settings.rebalance_leaders,
             },
+            membership: self.settings.membership.unwrap_or(AT_REST),
             storage: self.settings.storage,
             limits: self.settings.limits,
             log: Default::default(),
         }
+    }
+
+    /// Starts a node that is no founder: it joins.
+    pub(crate) async fn add_node(&mut self, node: u64) {
+        let incarnation = Incarnation::from_u128(u128::from(node));
+        let seat =
+            Seat { engine: Arc::default(), clock: NodeClock::of(&self.clock), incarnation, running: None };
+        assert!(self.seats.insert(node, seat).is_none(), "node {node} is there already");
+        self.start_node(node).await;
     }
 
     /// Starts a node on its disk.
@@ -204,6 +217,15 @@ impl Region {
         self.bury(node).await;
     }
 
+    /// The node is told to stop: it hands over what it leads.
+    pub(crate) async fn leave(&mut self, node: u64) {
+        let mut running = self.seat_mut(node).running.take().expect("the node runs");
+        running.node.take().expect("taken only here").leave().await;
+        let runtime = running.runtime.take().expect("taken only here");
+        let gone = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(Duration::from_secs(20)));
+        gone.await.expect("the runtime stops");
+    }
+
     /// The node's process is killed; what it had written stays.
     pub(crate) async fn kill(&mut self, node: u64) {
         self.bury(node).await;
@@ -228,7 +250,7 @@ impl Region {
 
     /// The numbers of the nodes that run.
     pub(crate) fn running(&self) -> Vec<u64> {
-        NODES.into_iter().filter(|node| self.seats[node].running.is_some()).collect()
+        self.seats.iter().filter(|(_, seat)| seat.running.is_some()).map(|(node, _)| *node).collect()
     }
 
     fn seat_mut(&mut self, node: u64) -> &mut Seat {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use meridian_daemon::config::MembershipConfig;
 use meridian_sdk::admin::{NewTopic, TopicInfo};
 
 use crate::cluster::{NODES, Region, Settings};
@@ -27,7 +28,7 @@ async fn every_node_leads_one(region: &Region, topic: &TopicInfo) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn leaders_are_spread_again_after_a_node_was_away() {
-    let settings = Settings { rebalance_leaders: true, ..Settings::default() };
+    let settings = Settings { membership: Some(MembershipConfig::default()), ..Settings::default() };
     let mut region = Region::start_with(settings).await;
     let created = region.client().admin().create_topic(NewTopic::new("spread", 3)).await.expect("created");
     let topic = created.topic;

@@ -11,6 +11,7 @@ mod golden;
 mod interrupted;
 mod leadership;
 mod ledger;
+mod moving;
 mod outages;
 mod patience;
 mod power;

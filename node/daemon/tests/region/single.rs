@@ -43,15 +43,15 @@ fn config(data: &Path, host: &str) -> Config {
     let listen = ListenConfig {
         client: founder.client.clone(),
         raft: founder.raft.clone(),
-        metrics: None,
-        advertise_client: None,
-        advertise_raft: None,
+        ..ListenConfig::default()
     };
     Config {
         node: NodeConfig { id: NODE.0, zone: "default".into(), data: data.into(), ready_file: None },
         cluster: ClusterConfig { name: CLUSTER.into(), nodes: vec![founder] },
         listen,
+        tls: None,
         raft: Default::default(),
+        membership: Default::default(),
         storage: StorageConfig::default(),
         limits: Default::default(),
         log: Default::default(),

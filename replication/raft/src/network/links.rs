@@ -116,7 +116,7 @@ impl Links {
             return Ok(channel.clone());
         }
         let channel =
-            self.dial.channel(&address).map_err(|error| LinkError::Address(node, error.to_string()))?;
+            self.dial.channel(node, &address).map_err(|error| LinkError::Address(node, error.to_string()))?;
         channels.insert(node, (address, channel.clone()));
         Ok(channel)
     }
@@ -125,7 +125,7 @@ impl Links {
     pub(super) fn connect(&self, node: NodeId) -> Result<PeerServiceClient<Channel>, LinkError> {
         let address = self.addresses.get(node).ok_or(LinkError::NoAddress(node))?;
         let channel =
-            self.dial.channel(&address).map_err(|error| LinkError::Address(node, error.to_string()))?;
+            self.dial.channel(node, &address).map_err(|error| LinkError::Address(node, error.to_string()))?;
         Ok(client_over(channel))
     }
 

@@ -15,10 +15,10 @@ mod snapshot_client;
 mod snapshot_service;
 
 pub use client::GroupNetwork;
-pub use dial::{Dial, TcpDial, endpoint};
+pub use dial::{Credentials, Dial, TcpDial, TlsDial, endpoint};
 pub use links::{AddressBook, Links};
 pub use service::ExchangeStream;
-pub use service::RaftService;
+pub use service::{RaftService, Speaker};
 
 /// The version of the protocol between nodes.
 pub const PROTOCOL_VERSION: u32 = 1;

@@ -42,6 +42,37 @@ pub struct RaftService {
     links: Arc<Links>,
 }
 
+/// For which nodes the other end of a connection may speak.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Speaker {
+    /// Any: nobody was asked for a certificate.
+    Believed,
+    /// Those that its certificate names.
+    Proved(Vec<NodeId>),
+}
+
+impl Speaker {
+    /// Refuses whoever claims to be a node that its certificate does not name.
+    pub fn check(&self, claimed: u64) -> Result<(), Status> {
+        match self {
+            Speaker::Proved(nodes) if !nodes.contains(&NodeId(claimed)) => {
+                let named: Vec<String> = nodes.iter().map(ToString::to_string).collect();
+                let why = format!(
+                    "you say that you are node-{claimed}; your certificate says {}",
+                    named.join(", ")
+                );
+                tracing::warn!(
+                    claimed,
+                    certificate = named.join(", "),
+                    "a node speaks for another one: refused"
+                );
+                Err(Status::permission_denied(why))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// The answers of an exchange.
 pub type ExchangeStream = Pin<Box<dyn Stream<Item = Result<pb::ExchangeResponse, Status>> + Send>>;
 
@@ -74,10 +105,12 @@ impl RaftService {
     /// Runs one multiplexed stream.
     pub async fn exchange(
         &self,
+        speaker: &Speaker,
         mut requests: Streaming<pb::ExchangeRequest>,
     ) -> Result<Response<ExchangeStream>, Status> {
         let first = requests.message().await?.ok_or_else(|| Status::cancelled("nothing came"))?;
         let hello = first.hello.ok_or_else(|| Status::invalid_argument("a stream begins with a hello"))?;
+        speaker.check(hello.from_node)?;
         self.greet(hello.to_node, &hello.cluster_id, hello.protocol_version)?;
         let from = NodeId(hello.from_node);
         self.links.clocks().heard(from, first.clock_ms, first.disk_full);
@@ -95,9 +128,13 @@ impl RaftService {
     /// Takes a snapshot in.
     pub async fn send_snapshot(
         &self,
+        speaker: &Speaker,
         parts: Streaming<pb::SendSnapshotRequest>,
     ) -> Result<Response<pb::SendSnapshotResponse>, Status> {
-        let check = |begin: &pb::SnapshotBegin| self.greet(self.own.0, &begin.cluster_id, PROTOCOL_VERSION);
+        let check = |begin: &pb::SnapshotBegin| {
+            speaker.check(begin.from_node)?;
+            self.greet(self.own.0, &begin.cluster_id, PROTOCOL_VERSION)
+        };
         Ok(Response::new(snapshot_service::receive(&self.registry, parts, check).await?))
     }
 }

@@ -1,6 +1,7 @@
 //! The state of the cluster as this node sees it. Never waits for anybody.
 
-use meridian_model::GroupId;
+use meridian_machine::control::Duty;
+use meridian_model::{GroupId, NodeId};
 use meridian_proto::admin as pb;
 use meridian_raft::Group;
 
@@ -11,7 +12,21 @@ impl Admin {
         let clocks = &self.routing.clocks;
         let own = self.routing.own;
         let known = self.control.look(|machine| {
+            let board = machine.board();
+            let leads = |node| {
+                let led = board.iter().filter(|placed| self.leads(placed.group) == Some(node));
+                led.count() as u64
+            };
+            let moving = |node| {
+                let moving = board.iter().filter(|placed| placed.moving && placed.nodes.contains(&node));
+                let leaving = machine.all_leaving().filter(|(_, copy)| copy.node == node);
+                (moving.count() + leaving.count()) as u64
+            };
             let nodes = machine.nodes().map(|record| pb::NodeStatus {
+                duty: duty_to_wire(machine.duty(record.node)).into(),
+                copies: machine.carries(record.node) as u64,
+                leads: leads(record.node),
+                moving: moving(record.node),
                 node: record.node.0,
                 client_address: record.addresses.client.clone(),
                 raft_address: record.addresses.raft.clone(),
@@ -38,6 +53,11 @@ impl Admin {
         }
     }
 
+    /// The node that leads a group, as far as this node knows: it knows only of groups it has a copy of.
+    fn leads(&self, group: GroupId) -> Option<NodeId> {
+        self.routing.registry.get(group)?.leader()
+    }
+
     fn group(&self, group: &Group) -> pb::GroupStatus {
         let named = self.control.look(|machine| {
             machine.group(group.id()).map(|(topic, partition)| (topic.name.resource(), partition))
@@ -62,5 +82,13 @@ impl Admin {
             voter_nodes: voters.values().map(|node| node.0).collect(),
             learner_nodes: learners.values().map(|node| node.0).collect(),
         }
+    }
+}
+
+fn duty_to_wire(duty: Duty) -> pb::NodeDuty {
+    match duty {
+        Duty::Serving => pb::NodeDuty::Serving,
+        Duty::Draining => pb::NodeDuty::Draining,
+        Duty::Leaving | Duty::Gone { .. } => pb::NodeDuty::Leaving,
     }
 }

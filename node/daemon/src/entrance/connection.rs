@@ -1,0 +1,204 @@
+//! A connection that passed, watched for as long as it lasts.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use meridian_model::NodeId;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+use tonic::transport::server::Connected;
+
+use super::Bounds;
+use super::frames::Frames;
+use super::places::Place;
+use crate::listen::Io;
+
+/// Who is at the other end, and what it has under way. Every request carries it as an extension.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer(Arc<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    name: Option<String>,
+    /// The nodes it may speak for; none where nobody asked for a certificate.
+    nodes: Option<Vec<NodeId>>,
+    under_way: AtomicUsize,
+    begun: AtomicU64,
+}
+
+impl Peer {
+    /// Somebody without a certificate.
+    pub(crate) fn unknown() -> Self {
+        Self(Arc::default())
+    }
+
+    /// Somebody with a certificate.
+    pub(crate) fn known(name: Option<String>, nodes: Vec<NodeId>) -> Self {
+        Self(Arc::new(Known { name, nodes: Some(nodes), ..Known::default() }))
+    }
+
+    /// The name in its certificate.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.0.name.as_deref()
+    }
+
+    /// The nodes it may speak for, where that was proved at all.
+    pub(crate) fn nodes(&self) -> Option<&[NodeId]> {
+        self.0.nodes.as_deref()
+    }
+
+    /// A request of it is under way until the result is dropped.
+    pub(crate) fn begin(&self) -> UnderWay {
+        self.0.under_way.fetch_add(1, Ordering::Relaxed);
+        self.0.begun.fetch_add(1, Ordering::Relaxed);
+        UnderWay(self.clone())
+    }
+}
+
+/// A request that is under way.
+pub(crate) struct UnderWay(Peer);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The connection. It ends itself where the preface does not come in time, where nothing is asked for long, and
+/// where too many frames carry nothing.
+pub(crate) struct Connection {
+    io: Box<dyn Io>,
+    peer: Peer,
+    watch: Watch,
+    _place: Place,
+}
+
+impl Connection {
+    pub(super) fn new(
+        io: Box<dyn Io>,
+        peer: Peer,
+        place: Place,
+        bounds: Bounds,
+        greeted_by: Instant,
+    ) -> Self {
+        let alarm = Box::pin(tokio::time::sleep_until(greeted_by));
+        let watch = Watch {
+            bounds,
+            frames: Frames::default(),
+            alarm,
+            begun: 0,
+            second: Instant::now(),
+            idle_frames: 0,
+        };
+        Self { io, peer, watch, _place: place }
+    }
+}
+
+struct Watch {
+    bounds: Bounds,
+    frames: Frames,
+    /// Until the preface is there: its deadline. Then: the next look whether anything is asked at all.
+    alarm: Pin<Box<Sleep>>,
+    /// Requests begun at the last look.
+    begun: u64,
+    second: Instant,
+    idle_frames: u32,
+}
+
+impl Watch {
+    fn read(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let early = !self.frames.greeted();
+        let frames = self.frames.read(bytes);
+        let frames = frames.map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "this is no HTTP/2"))?;
+        if early && self.frames.greeted() {
+            self.alarm.as_mut().reset(Instant::now() + self.bounds.idle_max);
+        }
+        if frames == 0 {
+            return Ok(());
+        }
+        let now = Instant::now();
+        if now.duration_since(self.second) >= Duration::from_secs(1) {
+            (self.second, self.idle_frames) = (now, 0);
+        }
+        self.idle_frames += frames;
+        match self.idle_frames > self.bounds.control_frames_per_second_max {
+            true => Err(io::Error::other("too many frames that carry nothing")),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether it is time to hang up; otherwise wakes when it may be.
+    fn poll_over(&mut self, cx: &mut Context<'_>, peer: &Peer) -> Poll<io::Result<()>> {
+        while self.alarm.as_mut().poll(cx).is_ready() {
+            if !self.frames.greeted() {
+                return Poll::Ready(Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "no HTTP/2 preface in time",
+                )));
+            }
+            let begun = peer.0.begun.load(Ordering::Relaxed);
+            if begun == self.begun && peer.0.under_way.load(Ordering::Relaxed) == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            self.begun = begun;
+            self.alarm.as_mut().reset(Instant::now() + self.bounds.idle_max);
+        }
+        Poll::Pending
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = Peer;
+
+    fn connect_info(&self) -> Peer {
+        self.peer.clone()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let before = buf.filled().len();
+        match Pin::new(&mut this.io).poll_read(cx, buf) {
+            Poll::Ready(Ok(())) => Poll::Ready(this.watch.read(&buf.filled()[before..])),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            // Nothing read and no error is the end of the stream: an idle connection ends as if its client had.
+            Poll::Pending => this.watch.poll_over(cx, &this.peer),
+        }
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
