@@ -110,11 +110,15 @@ impl Shared {
             Ok(Err(status)) => {
                 if is_transport(&status) {
                     self.channels.suspect(address);
-                    return Err(Failure::new(ErrorReason::Unavailable, innermost(&status)).into());
                 } else if Failure::from_status(&status).reason() == ErrorReason::Unavailable {
                     self.channels.turn();
                 }
-                Err(Failure::from_status(&status).into())
+                let mut failure = Failure::from_status(&status);
+                if Failure::told_by(&status).is_none() && std::error::Error::source(&status).is_some() {
+                    // The connection says why better than what was made of it.
+                    failure.message = innermost(&status);
+                }
+                Err(failure.into())
             }
             Err(_) => {
                 self.channels.suspect(address);

@@ -89,7 +89,10 @@ impl Listen for Net {
             port.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "an address is host:port"))?;
         let listener = TcpListener::bind(("0.0.0.0", port)).await?;
         let incoming = futures::stream::unfold((listener, self.clone()), |(listener, net)| async move {
-            let accepted = listener.accept().await.map(|(stream, from)| Accepted::new(net.traced(stream)).from(from.ip()));
+            let accepted = listener
+                .accept()
+                .await
+                .map(|(stream, from)| Accepted::new(net.traced(stream)).from(from.ip()));
             Some((accepted, (listener, net)))
         });
         Ok(Bound { address: address.to_owned(), incoming: Box::pin(incoming) })

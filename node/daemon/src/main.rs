@@ -1,5 +1,6 @@
 //! `meridian`: the one binary.
 
+mod certificates;
 mod dev;
 mod floor;
 mod serve;
@@ -32,6 +33,8 @@ enum Command {
     },
     /// Run a whole cluster in this process: a playground without configuration
     Dev(dev::DevArgs),
+    /// Make an authority and certificates for a first cluster with TLS
+    Certificates(certificates::CertificatesArgs),
     /// Measure how fast a cluster is, or what its machine can do at most
     ///
     /// `publish` loads a cluster and reports throughput and latency; `floor` measures disk, loopback and storage
@@ -53,6 +56,9 @@ fn main() -> ExitCode {
         clap_complete::generate(shell, &mut Args::command(), "meridian", &mut std::io::stdout());
         return ExitCode::SUCCESS;
     }
+    if let Command::Certificates(certificates) = &args.command {
+        return certificates::run(certificates);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -67,7 +73,7 @@ fn main() -> ExitCode {
             Command::Dev(dev) => dev::run(dev, &mut opened).await,
             Command::Client(command) => meridian_cli::run(command, args.global).await,
             Command::Bench(command) => meridian_bench::run(command, args.global, floor::open_store).await,
-            Command::Completions { .. } => ExitCode::SUCCESS,
+            Command::Completions { .. } | Command::Certificates(_) => ExitCode::SUCCESS,
         }
     });
     // Reads that still block on the disk must not keep the process.

@@ -13,7 +13,7 @@ use meridian_storage::{Disk, EngineError, Writer, WriterHandle};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::config::Config;
+use crate::config::{Config, ListenConfig};
 use crate::control_plane::ControlPlane;
 use crate::formation::Founding;
 use crate::keeper::{self, DiskSpace, Endless, FileSystem};
@@ -98,6 +98,32 @@ async fn bind(listen: &Arc<dyn Listen>, key: &'static str, address: &str) -> Res
     bound.map_err(|error| NodeError::Listen { key, address: address.to_string(), error })
 }
 
+async fn bind_all(listen: &Arc<dyn Listen>, config: &ListenConfig) -> Result<Listeners, NodeError> {
+    let client = bind(listen, "listen.client", &config.client).await?;
+    let raft = bind(listen, "listen.raft", &config.raft).await?;
+    let admin = match &config.admin {
+        Some(address) => Some(bind(listen, "listen.admin", address).await?),
+        None => None,
+    };
+    Ok(Listeners { client, raft, admin })
+}
+
+/// Where the cluster's first nodes are.
+fn founders(config: &Config) -> Arc<AddressBook> {
+    let book = Arc::new(AddressBook::default());
+    for node in &config.cluster.nodes {
+        book.set(NodeId(node.id), &node.raft);
+    }
+    book
+}
+
+fn space(watched: Option<PathBuf>) -> Arc<dyn DiskSpace> {
+    match watched {
+        Some(folder) => Arc::new(FileSystem(folder)),
+        None => Arc::new(Endless),
+    }
+}
+
 fn start_writer(writer: Writer, on_thread: bool) -> std::io::Result<()> {
     if !on_thread {
         tokio::spawn(writer.run());
@@ -112,31 +138,22 @@ impl Node {
     /// Starts a node: binds its listeners, serves, and brings it into its cluster in the background.
     pub async fn start(config: Config, parts: NodeParts) -> Result<Node, NodeError> {
         let own = NodeId(config.node.id);
-        let tls = match &config.tls {
-            Some(files) => Some(Tls::load(files, &config.cluster.name, own)?),
-            None => None,
-        };
-        let client = bind(&parts.listen, "listen.client", &config.listen.client).await?;
-        let raft = bind(&parts.listen, "listen.raft", &config.listen.raft).await?;
-        let admin = match &config.listen.admin {
-            Some(address) => Some(bind(&parts.listen, "listen.admin", address).await?),
-            None => None,
-        };
-        let admin_address = admin.as_ref().map(|bound| bound.address.clone());
-        let dial = match &tls {
-            Some(tls) => Arc::new(TlsDial::new(Arc::clone(tls) as _)),
-            None => parts.dial,
-        };
+        let tls = config.tls.as_ref().map(|files| Tls::load(files, &config.cluster.name, own)).transpose()?;
+        let listeners = bind_all(&parts.listen, &config.listen).await?;
+        let admin = listeners.admin.as_ref().map(|bound| bound.address.clone());
+        let secured = tls.as_ref().map(|tls| Arc::new(TlsDial::new(Arc::clone(tls) as _)) as Arc<dyn Dial>);
+        let dial = secured.unwrap_or(parts.dial);
         let addresses = NodeAddresses {
-            client: config.listen.advertise_client.clone().unwrap_or_else(|| client.address.clone()),
-            raft: config.listen.advertise_raft.clone().unwrap_or_else(|| raft.address.clone()),
+            client: config
+                .listen
+                .advertise_client
+                .clone()
+                .unwrap_or_else(|| listeners.client.address.clone()),
+            raft: config.listen.advertise_raft.clone().unwrap_or_else(|| listeners.raft.address.clone()),
         };
         start_writer(parts.writer, parts.writer_thread).map_err(NodeError::Control)?;
         let clocks = ClockBook::new(own, Arc::clone(&parts.clock));
-        let book = Arc::new(AddressBook::default());
-        for node in &config.cluster.nodes {
-            book.set(NodeId(node.id), &node.raft);
-        }
+        let book = founders(&config);
         book.set(own, &addresses.raft);
         let links = Links::new(own, dial, book, Arc::clone(&clocks));
         let group_parts = GroupParts {
@@ -166,19 +183,15 @@ impl Node {
         let (stop, stopped) = watch::channel(false);
         let (failed, failures) = tokio::sync::mpsc::channel(8);
         let life = Life { stopped, failed: failed.clone() };
-        let mut tasks = rooms.serve(Listeners { client, raft, admin }, &life);
+        let mut tasks = rooms.serve(listeners, &life);
         let metrics = rooms.serve_metrics(&mut tasks).await?;
-        let space: Arc<dyn DiskSpace> = match parts.watched_folder {
-            Some(folder) => Arc::new(FileSystem(folder)),
-            None => Arc::new(Endless),
-        };
-        tasks.extend(rooms.keep(space));
+        tasks.extend(rooms.keep(space(parts.watched_folder)));
         tasks.push(rooms.join_cluster(failed));
         Ok(Node {
             own,
             addresses,
             metrics,
-            admin: admin_address,
+            admin,
             registry,
             control,
             writes: parts.writes,

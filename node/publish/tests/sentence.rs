@@ -12,8 +12,8 @@ use meridian_model::{
     UnixMs,
 };
 use meridian_publish::{
-    Admission, Anonymous, Authenticate, Caller, Credential, Health, Leader, PublishError, Published, Publisher, Refused,
-    Route, RouteError, Routes,
+    Admission, Anonymous, Authenticate, Caller, Credential, Health, Leader, PublishError, Published,
+    Publisher, Refused, Route, RouteError, Routes,
 };
 
 const GROUP: GroupId = GroupId(3);
@@ -121,7 +121,8 @@ async fn batches_are_stored_in_the_order_of_the_calls() {
     let here = topic("here");
     let mut outcomes = Vec::new();
     for number in 0..10 {
-        let published = scene.publisher.publish(&Credential::default(), &here, 0, batch(number, 1), NOW).await;
+        let published =
+            scene.publisher.publish(&Credential::default(), &here, 0, batch(number, 1), NOW).await;
         outcomes.push(published.expect("appended"));
     }
     for (outcome, number) in outcomes.into_iter().rev().zip((0..10).rev()) {
@@ -179,7 +180,8 @@ async fn what_is_in_flight_holds_its_share_until_it_is_answered() {
     let scene = Scene::new(batch(0, 1).len());
     let here = topic("here");
     scene.log.hold_answers();
-    let first = scene.publisher.publish(&Credential::default(), &here, 0, batch(0, 1), NOW).await.expect("appended");
+    let first =
+        scene.publisher.publish(&Credential::default(), &here, 0, batch(0, 1), NOW).await.expect("appended");
     assert_eq!(scene.publish("here", 0, batch(1, 1)).await, Err(Refused::Busy.into()));
     scene.log.release_answers();
     assert_eq!(first.await.expect("stored").base, Offset(0));

@@ -66,6 +66,12 @@ impl Places {
     }
 }
 
+impl std::fmt::Debug for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Place").field("remote", &self.remote).finish_non_exhaustive()
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         let mut taken = self.places.taken.lock();
@@ -99,13 +105,13 @@ mod tests {
         });
         let here = Some(IpAddr::from([127, 0, 0, 1]));
         let there = Some(IpAddr::from([127, 0, 0, 2]));
-        let first = places.take(here).ok().expect("a place");
-        let _second = places.take(here).ok().expect("a place");
+        let first = places.take(here).expect("a place");
+        let _second = places.take(here).expect("a place");
         assert_eq!(places.take(here).err(), Some(Full::Address));
-        let _third = places.take(there).ok().expect("a place");
+        let _third = places.take(there).expect("a place");
         assert_eq!(places.take(there).err(), Some(Full::Listener));
         drop(first);
-        let _fourth = places.take(here).ok().expect("the place of the first");
+        let _fourth = places.take(here).expect("the place of the first");
         assert_eq!(places.taken.lock().by_address.len(), 2);
     }
 }
