@@ -14,7 +14,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 fn meridian() -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_meridian")]);
-    command.env_remove("MERIDIAN_SERVER");
+    for name in ["MERIDIAN_SERVER", "MERIDIAN_TLS_CA", "MERIDIAN_TLS_CERTIFICATE", "MERIDIAN_TLS_KEY"] {
+        command.env_remove(name);
+    }
     command
 }
 
@@ -74,6 +76,11 @@ impl Server {
             heard.push(line);
         }
         panic!("it never said {what:?}, but: {heard:#?}");
+    }
+
+    /// The process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// SIGTERM, and the exit code.
