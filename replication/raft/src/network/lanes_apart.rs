@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
@@ -11,6 +11,7 @@ use meridian_model::{NodeId, UnixMs};
 use meridian_proto::internal::peer_service_server::{PeerService, PeerServiceServer};
 use meridian_proto::internal::{self as pb, answer, call};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Request, Response, Status, Streaming};
 
