@@ -78,6 +78,26 @@ mod switch {
         TrimsLogTwice,
         /// Control: a trim of the log leaves no segment for those behind.
         TrimsWholeLog,
+        /// Control: the life of a node that left is let in again.
+        GoneLifeReturns,
+        /// Control: a node that is refused has left no longer.
+        RefusedNodeBegins,
+        /// Control: more nodes leave than the copies can do without.
+        LeavesTooFew,
+        /// Control: a node is forgotten while a copy on its way out is there.
+        ForgetsCopyOnItsWay,
+        /// Control: new copies go to drained nodes though others are enough.
+        PlacesOnDrained,
+        /// Control: a second copy of a partition moves before the first is done.
+        MovesTwo,
+        /// Control: a copy on its way out is not written.
+        LosesMoveRow,
+        /// Control: a copy that moved in counts as a founder.
+        MovedFounds,
+        /// Control: a move ends for a copy that is not on its way out.
+        FinishesOtherMove,
+        /// Control: the moves of a deleted topic stay on the disk.
+        KeepsMoveOfDeleted,
     }
 
     impl Mutant {
@@ -103,7 +123,7 @@ mod switch {
         ];
 
         /// Every fault in the control machine.
-        pub const CONTROL: [Mutant; 17] = [
+        pub const CONTROL: [Mutant; 27] = [
             Mutant::ReusesGroup,
             Mutant::ForgetsFloor,
             Mutant::EpochStays,
@@ -121,6 +141,16 @@ mod switch {
             Mutant::ControlStampGoesBack,
             Mutant::TrimsLogTwice,
             Mutant::TrimsWholeLog,
+            Mutant::GoneLifeReturns,
+            Mutant::RefusedNodeBegins,
+            Mutant::LeavesTooFew,
+            Mutant::ForgetsCopyOnItsWay,
+            Mutant::PlacesOnDrained,
+            Mutant::MovesTwo,
+            Mutant::LosesMoveRow,
+            Mutant::MovedFounds,
+            Mutant::FinishesOtherMove,
+            Mutant::KeepsMoveOfDeleted,
         ];
     }
 

@@ -130,7 +130,7 @@ fn what_a_newer_build_wrote_is_an_error_that_says_so() {
     assert_eq!(decode(&[2, 0, 1]), Err(CommandError::Version(2)));
     assert_eq!(decode(&[1, 2, 1]), Err(CommandError::Machine(2)));
     assert_eq!(decode(&[1, 0, 6, 0, 0, 0, 0, 0, 0, 0, 0]), Err(CommandError::Kind { kind: 6 }));
-    assert_eq!(decode(&[1, 1, 13]), Err(CommandError::Kind { kind: 13 }));
+    assert_eq!(decode(&[1, 1, 18]), Err(CommandError::Kind { kind: 18 }));
     assert_eq!(decode(&[1, 0]), Err(CommandError::Truncated));
 }
 

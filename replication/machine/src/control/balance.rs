@@ -131,7 +131,7 @@ impl<'a> Board<'a> {
             let fits = |placed: &&Placed| {
                 placed.nodes.contains(&from) && !placed.nodes.contains(&to) && {
                     let same_zone = self.zone(from) == self.zone(to);
-                    same_zone || self.in_zone_of(placed, to) + 1 <= self.in_zone_of(placed, from)
+                    same_zone || self.in_zone_of(placed, to) < self.in_zone_of(placed, from)
                 }
             };
             let placed = self.still().find(fits)?;

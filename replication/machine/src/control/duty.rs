@@ -69,7 +69,9 @@ impl ControlMachine {
 
     /// Every copy needs a node of its own, also when this one is gone.
     fn can_do_without(&self, node: NodeId) -> Result<(), ControlRefusal> {
-        let stays = |other: &&NodeId| **other != node && self.duty(**other) != Duty::Leaving;
+        let stays = |other: &&NodeId| {
+            **other != node && (self.duty(**other) != Duty::Leaving || planted!(LeavesTooFew))
+        };
         let have = self.nodes.keys().filter(stays).count() as u32;
         let need = self.topics.values().map(|topic| topic.replication).max().unwrap_or(1).max(1);
         if have < need { Err(ControlRefusal::NotEnoughNodes { need, have }) } else { Ok(()) }
@@ -99,24 +101,27 @@ impl ControlMachine {
     pub fn carries(&self, node: NodeId) -> usize {
         let placed = self.topics.values().flat_map(|topic| &topic.partitions);
         let copies = placed.flat_map(|placement| &placement.replicas).filter(|copy| copy.node == node);
-        copies.count() + self.moves.values().filter(|leaving| leaving.node == node).count()
+        let leaving = self.moves.values().filter(|leaving| leaving.node == node);
+        copies.count() + if planted!(ForgetsCopyOnItsWay) { 0 } else { leaving.count() }
     }
 
-    /// Refuses a life that has left; a new one of the same number begins by serving.
-    pub(super) fn admit_life(
-        &mut self,
-        node: NodeId,
-        incarnation: Incarnation,
-        effects: &mut Vec<Effect>,
-    ) -> Result<(), ControlRefusal> {
-        let Duty::Gone { incarnation: gone } = self.duty(node) else { return Ok(()) };
-        if gone == incarnation {
-            return Err(ControlRefusal::conflict(
-                "this node was decommissioned: give it an empty data folder to let it join again",
-            ));
+    /// Refuses a life that has left.
+    pub(super) fn admit_life(&self, node: NodeId, incarnation: Incarnation) -> Result<(), ControlRefusal> {
+        match self.duty(node) {
+            Duty::Gone { incarnation: gone } if gone == incarnation && !planted!(GoneLifeReturns) => {
+                Err(ControlRefusal::conflict(
+                    "this node was decommissioned: give it an empty data folder to let it join again",
+                ))
+            }
+            _ => Ok(()),
         }
-        self.note_duty(node, Duty::Serving, effects);
-        Ok(())
+    }
+
+    /// A new life of a number that had left begins by serving.
+    pub(super) fn begin_life(&mut self, node: NodeId, effects: &mut Vec<Effect>) {
+        if matches!(self.duty(node), Duty::Gone { .. }) {
+            self.note_duty(node, Duty::Serving, effects);
+        }
     }
 
     fn note_duty(&mut self, node: NodeId, duty: Duty, effects: &mut Vec<Effect>) {

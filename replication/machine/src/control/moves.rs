@@ -65,7 +65,7 @@ impl ControlMachine {
         if self.duty(to) != Duty::Serving {
             return Err(ControlRefusal::conflict("the node that should get the copy is not serving"));
         }
-        if self.moves.contains_key(&group) {
+        if self.moves.contains_key(&group) && !planted!(MovesTwo) {
             return Err(ControlRefusal::conflict("another copy of the partition is moving"));
         }
         let placement = self.placement(group)?;
@@ -81,12 +81,17 @@ impl ControlMachine {
             for copy in placement.replicas.iter_mut().filter(|copy| copy.node == from) {
                 left = Some(std::mem::replace(copy, minted));
             }
+            if planted!(MovedFounds) {
+                placement.founders.push(minted.replica);
+            }
             if placement.preferred_leader == from {
                 placement.preferred_leader = to;
             }
         });
         if let Some(copy) = left {
-            effects.push(Leaving { group, copy }.put());
+            if !planted!(LosesMoveRow) {
+                effects.push(Leaving { group, copy }.put());
+            }
             self.moves.insert(group, copy);
         }
         Ok(ControlDone::Changed)
@@ -100,7 +105,7 @@ impl ControlMachine {
         effects: &mut Vec<Effect>,
     ) -> Result<ControlDone, ControlRefusal> {
         match self.moves.get(&group) {
-            Some(copy) if copy.replica == replica => {
+            Some(copy) if copy.replica == replica || planted!(FinishesOtherMove) => {
                 effects.push(Leaving { group, copy: *copy }.delete());
                 self.moves.remove(&group);
                 Ok(ControlDone::Changed)
@@ -125,7 +130,7 @@ impl ControlMachine {
     /// The moves of a topic that is gone.
     pub(super) fn forget_moves_of(&mut self, topic: &Topic, effects: &mut Vec<Effect>) {
         for Placement { group, .. } in &topic.partitions {
-            if let Some(copy) = self.moves.remove(group) {
+            if let Some(copy) = self.moves.remove(group).filter(|_| !planted!(KeepsMoveOfDeleted)) {
                 effects.push(Leaving { group: *group, copy }.delete());
             }
         }

@@ -52,7 +52,10 @@ impl ControlMachine {
         effects: &mut Vec<Effect>,
     ) -> Result<ControlDone, ControlRefusal> {
         check_record(record)?;
-        self.admit_life(record.node, record.incarnation, effects)?;
+        self.admit_life(record.node, record.incarnation)?;
+        if planted!(RefusedNodeBegins) {
+            self.begin_life(record.node, effects);
+        }
         let known = self.nodes.get(&record.node);
         let (control_replica, wiped) = match known {
             Some(known) if known.incarnation == record.incarnation => (known.control_replica, false),
@@ -69,6 +72,7 @@ impl ControlMachine {
         }
         let replaced =
             if wiped && !planted!(WipedKeepsCopies) { self.replace_copies(&record, effects) } else { 0 };
+        self.begin_life(record.node, effects);
         self.nodes.insert(record.node, record);
         Ok(ControlDone::NodeRegistered { control_replica, replaced })
     }

@@ -188,7 +188,7 @@ impl ControlMachine {
             records.map(|record| (record.node, Candidate::idle(record))).collect::<BTreeMap<_, _>>()
         };
         let mut loads = with(&[Duty::Serving]);
-        if loads.len() < replication as usize {
+        if loads.len() < replication as usize || planted!(PlacesOnDrained) {
             loads = with(&[Duty::Serving, Duty::Draining]);
         }
         for placement in self.topics.values().flat_map(|t| &t.partitions) {

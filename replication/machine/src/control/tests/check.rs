@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use meridian_model::UnixMs;
+use meridian_model::{GroupId, NodeId, UnixMs};
 
 use super::SMALL;
 use super::coverage::{Coverage, Met};
 use super::model::Model;
 use super::operation::{self, Dice};
+use crate::control::balance::Placed;
 use crate::control::{ControlCommand, ControlMachine};
 use crate::{At, Command, Effect, Row, Table};
 
@@ -26,13 +27,14 @@ pub(super) fn run(tape: &[u128], met: &mut Coverage) -> Result<(), String> {
         let bytes = cell.to_le_bytes();
         let mut dice = Dice::of(&bytes);
         let command = operation::command(&mut dice, &run.model, met);
-        let said = format!("at {index}: {command:?}");
-        run.step(at, command, met).map_err(|why| format!("{said}: {why}"))?;
-        match dice.below(8) {
-            0 => run.restart(false, met).map_err(|why| format!("{said}: {why}"))?,
-            1 => run.restart(true, met).map_err(|why| format!("{said}: {why}"))?,
-            _ => {}
-        }
+        let restart = match dice.below(16) {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        };
+        let stepped = run.step(at, command.clone(), met);
+        let restarted = stepped.and_then(|()| restart.map_or(Ok(()), |reverse| run.restart(reverse, met)));
+        restarted.map_err(|why| format!("at {index}: {command:?}: {why}"))?;
     }
     run.restart(false, met)
 }
@@ -106,6 +108,7 @@ impl Run {
         let restored = restored.map_err(|why| why.to_string())?;
         ensure(restored == self.machine, || format!("restored {restored:?}, live {:?}", self.machine))?;
         self.machine = restored;
+        self.compare_board()?;
         self.compare_tables()
     }
 
@@ -119,6 +122,30 @@ impl Run {
         let log = (machine.log_start(), machine.log_closed());
         same("log", log == (model.log_start, model.log_closed))?;
         same("purged", self.log_from == model.log_start.map_or(0, |at| at.index))
+    }
+
+    /// What planning is told, and what tables keep of nodes and moves.
+    fn compare_board(&self) -> Result<(), String> {
+        let (machine, model) = (&self.machine, &self.model);
+        let live = model.topics.values().filter(|topic| !topic.deleting);
+        let board = live.flat_map(|topic| &topic.partitions).map(|placement| Placed {
+            group: placement.group,
+            nodes: placement.replicas.iter().map(|copy| copy.node).collect(),
+            leader: placement.preferred_leader,
+            moving: model.moving.contains_key(&placement.group.0),
+        });
+        ensure(board.eq(machine.board()), || format!("board differs: {machine:?}"))?;
+        let carried = |n| machine.carries(NodeId(n)) == model.copies_on(n) + model.copies_leaving(n);
+        ensure((0..=NODES_ASKED).all(carried), || format!("copies differ: {machine:?}"))?;
+        let known = |n| machine.leaving(GroupId(n)) == model.moving.get(&n).map(|moving| &moving.old);
+        ensure((0..=model.next_group).all(known), || format!("moves differ: {machine:?}"))?;
+        if let Some(misplaced) = model.misplaced() {
+            return Err(format!("misplaced: {misplaced}"));
+        }
+        let rows = |table| self.disk.keys().filter(|(of, _)| *of == table).count();
+        let duties = model.draining.len() + model.leaving.len() + model.gone.len();
+        let kept = (rows(Table::NodeDuty), rows(Table::Move)) == (duties, model.moving.len());
+        ensure(kept, || format!("rows of nodes or moves differ: {machine:?}"))
     }
 
     fn compare_tables(&self) -> Result<(), String> {
@@ -141,6 +168,9 @@ impl Run {
                 same("a group", named == Some((&topic.name, number)))?;
             }
         }
+        same("duties", (0..=NODES_ASKED).all(|n| machine.duty(NodeId(n)) == model.duty(n)))?;
+        let leaving = machine.all_leaving().map(|(group, copy)| (group.0, *copy));
+        same("moves", leaving.eq(model.moving.iter().map(|(group, moving)| (*group, moving.old))))?;
         let producers = model.topics.keys().flat_map(|topic| machine.producers_of(topic));
         let producers = producers.map(|p| (&p.topic, &p.name, p.epoch));
         same(
@@ -151,6 +181,9 @@ impl Run {
         same("requests", requests == model.requests.len())
     }
 }
+
+/// The highest node number that the dice know.
+const NODES_ASKED: u64 = 9;
 
 fn ensure(holds: bool, why: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(why()) }

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use bytes::Bytes;
-use meridian_model::UnixMs;
 use meridian_model::topology::Retention;
+use meridian_model::{GroupId, NodeId, ReplicaId, UnixMs};
 
 use super::{Cluster, create, delete, finish, form, node, open, topic};
-use crate::control::{ControlChange, ControlCommand};
+use crate::control::{ControlChange, ControlCommand, Duty};
 use crate::{Command, Table};
 
 fn hex(bytes: &[u8]) -> String {
@@ -47,11 +47,16 @@ fn changes() -> Vec<ControlChange> {
         finish("t"),
         open("t", "p", "r"),
         ControlChange::TrimLog { closed: 300 },
+        ControlChange::SetDuty { node: NodeId(300), duty: Duty::Leaving },
+        ControlChange::ForgetNode { node: NodeId(300) },
+        ControlChange::MoveCopy { group: GroupId(300), from: NodeId(3), to: NodeId(4) },
+        ControlChange::FinishMove { group: GroupId(300), replica: ReplicaId(301) },
+        ControlChange::PreferLeader { group: GroupId(300), node: NodeId(4) },
     ]
 }
 
 /// In order of the kind.
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 18] = [
     "010100e8070000000000000000000000000000000005056e6f72746803010000000000000000000000000000\
      0065046e313a31046e313a32067a6f6e652d31010200000000000000000000000000000066046e323a31046e\
      323a32067a6f6e652d32020300000000000000000000000000000067046e333a31046e333a32067a6f6e652d\
@@ -68,6 +73,11 @@ const COMMANDS: [&str; 13] = [
     "01010ae8070a0764656661756c740764656661756c74017400",
     "01010be8070b0764656661756c740764656661756c74017401700172",
     "01010ce8070cac02",
+    "01010de8070dac0202",
+    "01010ee8070eac02",
+    "01010fe8070fac020304",
+    "010110e80710ac02ad02",
+    "010111e80711ac0204",
 ];
 
 #[test]
@@ -119,7 +129,7 @@ const ROWS: [(Table, &str, &str); 9] = [
     (Table::ControlLog, "", "0101040105"),
 ];
 
-/// A cluster with at least one row in each table.
+/// A cluster with at least one row in each table but those of nodes that do not serve and of moves.
 fn cluster() -> Cluster {
     let mut cluster = Cluster::new();
     let nodes = vec![node(1, 101)];
@@ -144,4 +154,43 @@ fn each_row_is_written_and_read_as_in_version_1() {
     let rows = ROWS.map(|(table, key, value)| ((table, bytes(key).to_vec()), bytes(value).to_vec()));
     let read = Cluster { disk: BTreeMap::from(rows), ..Cluster::new() };
     assert_eq!(read.restored(), written.machine);
+}
+
+/// Of nodes that do not simply serve, one in each way; and of a copy on its way out.
+const MOVED_ROWS: [(Table, &str, &str); 4] = [
+    (Table::NodeDuty, "0000000000000003", "010301"),
+    (Table::NodeDuty, "0000000000000004", "010402"),
+    (Table::NodeDuty, "0000000000000005", "01050300000000000000000000000000000069"),
+    (Table::Move, "0000000000000001", "0101020100000000000000000000000000000065"),
+];
+
+/// A cluster with those rows.
+fn moved() -> Cluster {
+    let mut cluster = Cluster::new();
+    let ControlChange::Form { cluster: id, name, .. } = form(5) else { panic!("a form") };
+    cluster.ok(ControlChange::Form { cluster: id, name, nodes: vec![node(1, 101)] });
+    cluster.ok(create("t", 1, 1, ""));
+    for number in 2..=5 {
+        cluster.ok(ControlChange::RegisterNode { record: node(number, 100 + u128::from(number)) });
+    }
+    cluster.ok(ControlChange::MoveCopy { group: GroupId(1), from: NodeId(1), to: NodeId(2) });
+    for (number, duty) in [(3, Duty::Draining), (4, Duty::Leaving), (5, Duty::Leaving)] {
+        cluster.ok(ControlChange::SetDuty { node: NodeId(number), duty });
+    }
+    cluster.ok(ControlChange::ForgetNode { node: NodeId(5) });
+    cluster
+}
+
+#[test]
+fn each_row_of_nodes_and_moves_is_written_and_read_as_in_version_1() {
+    let mut moved = moved();
+    let of_moves = |table: &Table| matches!(table, Table::NodeDuty | Table::Move);
+    let row = |((table, key), value): (&(Table, Vec<u8>), &Vec<u8>)| (*table, hex(key), hex(value));
+    let all: Vec<_> = moved.disk.iter().filter(|((table, _), _)| of_moves(table)).map(row).collect();
+    let golden = MOVED_ROWS.map(|(table, key, value)| (table, key.to_owned(), value.to_owned()));
+    assert_eq!(all, golden, "{all:#?}");
+    let rows = MOVED_ROWS.map(|(table, key, value)| ((table, bytes(key).to_vec()), bytes(value).to_vec()));
+    moved.disk.retain(|(table, _), _| !of_moves(table));
+    moved.disk.extend(rows);
+    assert_eq!(moved.restored(), moved.machine);
 }

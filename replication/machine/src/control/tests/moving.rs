@@ -1,7 +1,7 @@
 //! Nodes that are drained, that leave and come back, and copies that move (CTL-1).
 
 use meridian_model::topology::Placement;
-use meridian_model::{GroupId, NodeId, ReplicaId};
+use meridian_model::{GroupId, NodeId, ReplicaId, limits};
 
 use super::*;
 use crate::control::{ControlDone, Duty};
@@ -123,4 +123,21 @@ fn a_deleted_topic_leaves_no_move_behind() {
     cluster.ok(finish("gone"));
     assert_eq!(cluster.machine.all_leaving().count(), 0);
     assert!(cluster.disk.keys().all(|(table, _)| *table != Table::Move));
+}
+
+#[test]
+fn a_node_that_left_and_is_refused_has_left_still() {
+    let mut cluster = super::Cluster::formed();
+    let join = |number: u64, life| ControlChange::RegisterNode { record: node(number, life) };
+    cluster.ok(join(4, 104));
+    cluster.ok(duty(4, Duty::Leaving));
+    cluster.ok(forget(4));
+    for number in (5..).take(limits::NODES_MAX - 3) {
+        cluster.ok(join(number, 1));
+    }
+    assert_eq!(cluster.reason(join(4, 105)), "LIMIT");
+    assert!(cluster.touched.iter().all(|table| *table == Table::Core), "{:?}", cluster.touched);
+    cluster.ok(duty(5, Duty::Leaving));
+    cluster.ok(forget(5));
+    assert_eq!(cluster.reason(join(4, 104)), "CONFLICT", "the life that left");
 }

@@ -13,7 +13,7 @@ use super::coverage::Coverage;
 use crate::{Mutant, with_mutant};
 
 /// Commands in the longest run.
-const STEPS_MAX: usize = 150;
+const STEPS_MAX: usize = 280;
 const CASES: u32 = 38_000;
 /// How often each operation and each condition must have occurred for the check to count.
 const OCCURRENCES_MIN: u64 = 10_000;

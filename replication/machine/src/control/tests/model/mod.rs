@@ -1,6 +1,8 @@
 //! The control group said plainly, without any of the machine's code: what each reply must be, and what the
 //! state is after it.
 
+mod duties;
+mod moves;
 mod names;
 mod nodes;
 mod requests;
@@ -9,12 +11,13 @@ mod topics;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use meridian_model::topology::{NodeRecord, Topic};
-use meridian_model::{LogId, TopicName};
+use meridian_model::{Incarnation, LogId, TopicName};
 
 use super::coverage::{Coverage, Met};
 use crate::At;
 use crate::control::{Bounds, ControlChange, ControlDone, ControlMachine, ControlRefusal, ControlReply};
 
+pub(super) use self::moves::Moving;
 use self::requests::Request;
 pub(super) use self::requests::request_id;
 
@@ -72,6 +75,14 @@ pub(super) struct Model {
     pub(super) unheard: Vec<ControlChange>,
     pub(super) log_start: Option<At>,
     pub(super) log_closed: Option<At>,
+    pub(super) draining: BTreeSet<u64>,
+    pub(super) leaving: BTreeSet<u64>,
+    /// The life in which each node left that is not back.
+    pub(super) gone: BTreeMap<u64, Incarnation>,
+    /// By group.
+    pub(super) moving: BTreeMap<u64, Moving>,
+    /// Groups of which a copy has moved.
+    moved: BTreeSet<u64>,
     finished: BTreeSet<TopicName>,
     logs: BTreeSet<LogId>,
     /// A topic with new partitions, from this one on: where they go is the machine's choice.
@@ -98,6 +109,11 @@ impl Model {
             unheard: Vec::new(),
             log_start: None,
             log_closed: None,
+            draining: BTreeSet::new(),
+            leaving: BTreeSet::new(),
+            gone: BTreeMap::new(),
+            moving: BTreeMap::new(),
+            moved: BTreeSet::new(),
             finished: BTreeSet::new(),
             logs: BTreeSet::new(),
             placing: None,
@@ -143,7 +159,7 @@ impl Model {
         if !agrees || got.index != at.index {
             return Err(format!("{got:?}, the model says {expected:?}"));
         }
-        self.adopt_placements(machine)
+        self.adopt_placements(machine, met)
     }
 
     fn decide(&mut self, change: &ControlChange, met: &mut Coverage) -> Verdict {
@@ -172,7 +188,11 @@ impl Model {
             }
             ControlChange::OpenProducer { topic, name, .. } => self.open_producer(topic, name, met),
             ControlChange::TrimLog { closed } => self.trim_log(*closed, met),
-            other => panic!("the model does not move copies: {other:?}"),
+            ControlChange::SetDuty { node, duty } => self.set_duty(node.0, *duty, met),
+            ControlChange::ForgetNode { node } => self.forget(node.0, met),
+            ControlChange::MoveCopy { group, from, to } => self.move_copy(group.0, from.0, to.0, met),
+            ControlChange::FinishMove { group, replica } => self.finish_move(group.0, replica.0, met),
+            ControlChange::PreferLeader { group, node } => self.prefer_leader(group.0, node.0, met),
         }
     }
 

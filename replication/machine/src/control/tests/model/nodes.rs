@@ -60,19 +60,28 @@ impl Model {
             let what = if field == "zone" { Met::NodeLongZone } else { Met::NodeLongAddress };
             return refuse(met, what, Refused::Invalid(field));
         }
+        if self.has_left(said) {
+            return refuse(met, Met::NodeLeftForGood, Refused::Conflict);
+        }
         let mut record = said.clone();
         let known = self.nodes.get(&said.node.0);
         if known.is_none() && self.nodes.len() == self.bounds.nodes_max {
             let refused = Refused::Limit("nodes", self.bounds.nodes_max as u64);
-            return refuse(met, Met::NodesAtLimit, refused);
+            let back = self.gone.contains_key(&said.node.0);
+            return refuse(met, if back { Met::NodeBackAtLimit } else { Met::NodesAtLimit }, refused);
         }
         let wiped = known.is_some_and(|known| known.incarnation != said.incarnation);
         record.control_replica = match known {
             Some(known) if !wiped => known.control_replica,
             _ => self.mint_replica(),
         };
+        if wiped {
+            self.meet_wiped(said.node.0, met);
+        }
         let replaced = if wiped { self.replace_copies(&record) } else { 0 };
+        let back = self.gone.remove(&said.node.0).is_some();
         met.met(match self.nodes.get(&said.node.0) {
+            None if back => Met::NodeBackInNewLife,
             None => Met::NodeNew,
             Some(_) if replaced > 0 => Met::NodeWipedWithCopies,
             Some(_) if wiped => Met::NodeWipedIdle,

@@ -45,7 +45,7 @@ impl Model {
             Standing::Unknown => {}
         }
         let bounds = self.bounds;
-        let have = self.nodes.len() as u32;
+        let have = self.staying().count() as u32;
         let (what, refused) = match () {
             () if partitions == 0 => (Met::TopicNoPartitions, Refused::Invalid("partitions")),
             () if partitions > bounds.topic_partitions_max => {
@@ -61,7 +61,9 @@ impl Model {
                 (Met::TopicGroupsAtLimit, Refused::Limit("partitions", bounds.groups_max))
             }
             () if replication > have => {
-                (Met::TopicNotEnoughNodes, Refused::NotEnoughNodes(replication, have))
+                let enough = replication as usize <= self.nodes.len();
+                let what = if enough { Met::TopicTooManyLeave } else { Met::TopicNotEnoughNodes };
+                (what, Refused::NotEnoughNodes(replication, have))
             }
             () => {
                 let again = self.finished.contains(name);
@@ -177,7 +179,9 @@ impl Model {
             return refuse(met, Met::FinishLive, Refused::Conflict);
         }
         met.met(if expected.is_some() { Met::TopicFinishedAsExpected } else { Met::TopicFinished });
-        self.topics.remove(name);
+        if let Some(topic) = self.topics.remove(name) {
+            self.end_moves_of(&topic.partitions, met);
+        }
         self.finished.insert(name.clone());
         let epochs = self.producers.iter().filter(|((topic, _), _)| topic == name).map(|(_, epoch)| *epoch);
         if let Some(highest) = epochs.max() {
@@ -189,13 +193,17 @@ impl Model {
     }
 
     /// Takes the places that the machine chose for new partitions, if they are sound.
-    pub(super) fn adopt_placements(&mut self, machine: &ControlMachine) -> Result<(), String> {
+    pub(super) fn adopt_placements(
+        &mut self,
+        machine: &ControlMachine,
+        met: &mut Coverage,
+    ) -> Result<(), String> {
         let Some((name, from)) = self.placing.take() else { return Ok(()) };
         let Some(topic) = machine.topic(&name) else { return Err(format!("{name} is not there")) };
         let added = topic.partitions.get(from..).unwrap_or_default().to_vec();
         for (placement, group) in added.iter().zip((0..added.len() as u64).rev()) {
             let group = GroupId(self.next_group - 1 - group);
-            if placement.group != group || !self.is_sound(placement, topic.replication as usize) {
+            if placement.group != group || !self.is_sound(placement, topic.replication as usize, met) {
                 return Err(format!("{placement:?} instead of a sound {group}"));
             }
         }
@@ -208,8 +216,29 @@ impl Model {
         }
     }
 
+    /// The nodes that new copies may go to: those that serve, with those that are drained where they are few.
+    fn open_to_copies(&self, replication: usize, met: &mut Coverage) -> BTreeSet<u64> {
+        let staying: BTreeSet<u64> = self.staying().collect();
+        let serving: BTreeSet<u64> = staying.difference(&self.draining).copied().collect();
+        if !self.leaving.is_empty() {
+            met.met(Met::PlacedWhileOneLeaves);
+        }
+        match serving.len() {
+            n if n == staying.len() => serving,
+            n if n < replication => {
+                met.met(Met::PlacedOnDrained);
+                staying
+            }
+            _ => {
+                met.met(Met::PlacedBesideDrained);
+                serving
+            }
+        }
+    }
+
     /// New ids, one copy a node, all of its present life, over as many zones as can be.
-    fn is_sound(&mut self, placement: &Placement, replication: usize) -> bool {
+    fn is_sound(&mut self, placement: &Placement, replication: usize, met: &mut Coverage) -> bool {
+        let open = self.open_to_copies(replication, met);
         let first = self.next_replica;
         let ids: Vec<u64> = placement.replicas.iter().map(|r| r.replica.0).collect();
         self.next_replica += ids.len() as u64;
@@ -221,9 +250,10 @@ impl Model {
         let zones = |nodes: &mut dyn Iterator<Item = &u64>| {
             nodes.filter_map(|n| self.nodes.get(n)).map(|n| n.zone.clone()).collect::<BTreeSet<_>>().len()
         };
-        let spread = zones(&mut nodes.iter()) == zones(&mut self.nodes.keys()).min(replication);
+        let spread = zones(&mut nodes.iter()) == zones(&mut open.iter()).min(replication);
         let founders = placement.founders.iter().map(|f| f.0).eq(ids);
-        let sound = fresh && lives && spread && founders && nodes.len() == replication;
+        let sound =
+            fresh && lives && spread && founders && nodes.len() == replication && nodes.is_subset(&open);
         let new_log = !placement.log.is_nil() && self.logs.insert(placement.log);
         sound && new_log && nodes.contains(&placement.preferred_leader.0)
     }

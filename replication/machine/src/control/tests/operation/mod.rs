@@ -1,5 +1,7 @@
 //! Turns random bytes into changes that are interesting in the model's present state.
 
+mod moves;
+
 use meridian_model::topology::{NodeRecord, Retention, Topic};
 use meridian_model::{ClusterId, ReplicaId, TopicName, UnixMs};
 
@@ -65,7 +67,11 @@ pub(super) fn command(dice: &mut Dice<'_>, model: &Model, met: &mut Coverage) ->
         ControlChange::FinishDelete { .. } => Met::OpFinishDelete,
         ControlChange::OpenProducer { .. } => Met::OpOpenProducer,
         ControlChange::TrimLog { .. } => Met::OpTrimLog,
-        other => panic!("the dice do not move copies: {other:?}"),
+        ControlChange::SetDuty { .. } => Met::OpSetDuty,
+        ControlChange::ForgetNode { .. } => Met::OpForgetNode,
+        ControlChange::MoveCopy { .. } => Met::OpMoveCopy,
+        ControlChange::FinishMove { .. } => Met::OpFinishMove,
+        ControlChange::PreferLeader { .. } => Met::OpPreferLeader,
     });
     Some(ControlCommand { stamp, change })
 }
@@ -141,7 +147,10 @@ fn elsewhere(mut change: ControlChange) -> ControlChange {
 }
 
 fn fresh(dice: &mut Dice<'_>, model: &Model) -> ControlChange {
-    let operation = dice.below(64);
+    let operation = dice.below(96);
+    if operation >= 64 {
+        return moves::change(operation - 64, dice, model);
+    }
     let request_id = match dice.below(32) {
         0 => "r".repeat(129),
         1..=15 => format!("r-{}", dice.roll()),
@@ -239,7 +248,13 @@ fn topic_change(operation: u64, dice: &mut Dice<'_>, model: &Model, request_id: 
 }
 
 fn register(dice: &mut Dice<'_>, model: &Model) -> ControlChange {
-    let number = 1 + dice.below(7);
+    if let Some(record) = moves::returning(dice, model) {
+        return ControlChange::RegisterNode { record };
+    }
+    let number = match dice.below(4) {
+        0 => moves::unused(model),
+        _ => 1 + dice.below(7),
+    };
     let mut record = match model.nodes.get(&number) {
         Some(known) => known.clone(),
         None => node(number, 100 + u128::from(number)),
@@ -247,8 +262,8 @@ fn register(dice: &mut Dice<'_>, model: &Model) -> ControlChange {
     match dice.below(10) {
         0 => record.zone = "z".repeat(129),
         1 => record.addresses.raft = "a".repeat(513),
-        2..=5 => record.incarnation = node(1, u128::from(dice.roll())).incarnation,
-        6..=7 => record.addresses.client = format!("moved:{}", dice.roll()),
+        2..=3 => record.incarnation = node(1, u128::from(dice.roll())).incarnation,
+        4..=6 => record.addresses.client = format!("moved:{}", dice.roll()),
         // What a node says of its copy of the control group is not asked.
         _ => record.control_replica = ReplicaId(77),
     }
@@ -282,6 +297,12 @@ fn version_of(dice: &mut Dice<'_>, version: u64) -> Option<u64> {
     }
 }
 
+/// One fewer than the copies of a new partition: more often few, so that there are nodes to move to.
+fn copies(dice: &mut Dice<'_>, nodes: u32) -> u32 {
+    let roll = dice.roll() as u32;
+    (roll % nodes.max(1)).min(roll / 16 % nodes.max(1))
+}
+
 fn create(dice: &mut Dice<'_>, model: &Model, request_id: String) -> ControlChange {
     let (tenant, namespace) = match dice.below(8) {
         0 => ("default".to_owned(), "nowhere".to_owned()),
@@ -291,7 +312,7 @@ fn create(dice: &mut Dice<'_>, model: &Model, request_id: String) -> ControlChan
     let topic = ["a", "b", "c"][dice.below(3) as usize];
     let name = TopicName::new(&tenant, &namespace, topic).unwrap_or_else(|_| super::topic("a"));
     let nodes = model.nodes.len() as u32;
-    let (mut partitions, mut replication) = (1, 1 + dice.roll() as u32 % nodes.max(1));
+    let (mut partitions, mut replication) = (1, 1 + copies(dice, nodes));
     let mut retention = Retention { age_ms: None, bytes: Some(7) };
     match dice.below(24) {
         0..=1 => partitions = 0,
@@ -302,6 +323,7 @@ fn create(dice: &mut Dice<'_>, model: &Model, request_id: String) -> ControlChan
         8..=10 => replication = nodes + 1,
         11..=13 => partitions = model.bounds.topic_partitions_max,
         14 => partitions = 2,
+        15..=16 => replication = nodes,
         _ => {}
     }
     let seed = u128::from(dice.roll());
