@@ -1,5 +1,6 @@
 //! The engine on RocksDB: one instance for all groups of a node.
 
+mod collection;
 mod options;
 mod snapshot;
 mod witness;
@@ -15,6 +16,7 @@ use parking_lot::Mutex;
 use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
 
 use crate::engine::{Engine, EngineError, EngineSnapshot, Family, KeyValue, Range, Value, Write, WriteSet};
+use collection::Collection;
 use witness::Witness;
 
 pub use options::RocksOptions;
@@ -26,6 +28,7 @@ pub struct RocksEngine {
     witness: Mutex<Witness>,
     sync: bool,
     scratch: Mutex<Vec<u8>>,
+    collection: Collection,
     /// Fields drop in order: this one tells whoever waits that the database above is closed.
     open: (Sender<Infallible>, Mutex<Option<Closed>>),
 }
@@ -61,10 +64,10 @@ impl RocksEngine {
             )));
         }
         let (witness, scratch) = (Mutex::new(witness), Mutex::new(Vec::new()));
-        let sync = !options.unsafe_no_sync;
+        let (sync, collection) = (!options.unsafe_no_sync, Collection::new(options.log_buffer_bytes()));
         let (open, closed) = std::sync::mpsc::channel();
         let open = (open, Mutex::new(Some(Closed(closed))));
-        Ok(Self { db, folder: folder.to_path_buf(), witness, sync, scratch, open })
+        Ok(Self { db, folder: folder.to_path_buf(), witness, sync, scratch, collection, open })
     }
 
     fn family(&self, family: Family) -> Result<&ColumnFamily, EngineError> {
@@ -129,7 +132,7 @@ impl Engine for RocksEngine {
         if sync && self.sync {
             self.witness.lock().record(self.db.latest_sequence_number(), false)?;
         }
-        Ok(())
+        self.collection.wrote(bytes, &self.db, self.family(Family::Log)?).map_err(engine_error)
     }
 
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
@@ -161,7 +164,8 @@ impl Engine for RocksEngine {
 
     fn reclaim(&self, family: Family, range: &Range) -> Result<(), EngineError> {
         let handle = self.family(family)?;
-        self.db.delete_file_in_range_cf(handle, &range.from, &range.to).map_err(engine_error)
+        self.db.delete_file_in_range_cf(handle, &range.from, &range.to).map_err(engine_error)?;
+        self.collection.look(&self.db, self.family(Family::Log)?).map_err(engine_error)
     }
 
     fn disk_bytes(&self) -> u64 {
@@ -214,5 +218,7 @@ fn engine_error(error: rocksdb::Error) -> EngineError {
     }
 }
 
+#[cfg(test)]
+mod collection_tests;
 #[cfg(test)]
 mod tests;

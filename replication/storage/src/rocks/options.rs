@@ -5,6 +5,7 @@ use rocksdb::{
     WriteBufferManager,
 };
 
+use super::collection;
 use crate::engine::Family;
 
 const MIB: usize = 1024 * 1024;
@@ -26,6 +27,11 @@ impl Default for RocksOptions {
 }
 
 impl RocksOptions {
+    /// Bytes that the log family collects in memory before they become a blob file.
+    pub(super) fn log_buffer_bytes(&self) -> usize {
+        (self.memtable_bytes / 6).clamp(MIB, 64 * MIB)
+    }
+
     pub(super) fn database(&self) -> Options {
         let mut options = Options::default();
         options.create_if_missing(true);
@@ -35,7 +41,7 @@ impl RocksOptions {
         options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
         options.set_paranoid_checks(true);
         // A quiet family must not pin old write-ahead logs.
-        options.set_max_total_wal_size(512 * MIB as u64);
+        options.set_max_total_wal_size(2 * self.memtable_bytes as u64);
         let cache = Cache::new_lru_cache(self.cache_bytes);
         options.set_write_buffer_manager(&WriteBufferManager::new_write_buffer_manager_with_cache(
             self.memtable_bytes,
@@ -61,17 +67,22 @@ impl RocksOptions {
         options.set_block_based_table_factory(&table);
         match family {
             Family::Log => {
-                options.set_write_buffer_size(32 * MIB);
+                options.set_write_buffer_size(self.log_buffer_bytes());
                 options.set_max_write_buffer_number(4);
                 options.set_compression_type(DBCompressionType::None);
-                // Messages lie in blob files, written once; garbage is collected from the oldest quarter,
-                // or mixed retention would never be reclaimed.
+                // Messages lie in blob files, written once. Tables hold only keys and references, so that
+                // compactions cost little and may come early: they find out what is garbage. What moves live
+                // messages out of its way is off until there is enough: see `collection.rs`.
                 options.set_enable_blob_files(true);
                 options.set_min_blob_size(512);
-                options.set_blob_file_size(32 * MIB as u64);
+                options.set_blob_file_size(self.log_buffer_bytes() as u64);
                 options.set_blob_compression_type(DBCompressionType::None);
-                options.set_enable_blob_gc(true);
-                options.set_blob_gc_age_cutoff(0.25);
+                options.set_enable_blob_gc(false);
+                options.set_blob_gc_age_cutoff(collection::AGE_CUTOFF);
+                options.set_blob_compaction_readahead_size(2 * MIB as u64);
+                // While a long collection runs, small tables pile up in level 0; that must not stop writes.
+                options.set_level_zero_slowdown_writes_trigger(200);
+                options.set_level_zero_stop_writes_trigger(400);
             }
             Family::Index | Family::State | Family::Staging => {
                 options.set_write_buffer_size(16 * MIB);
