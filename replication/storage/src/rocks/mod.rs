@@ -52,9 +52,7 @@ impl RocksEngine {
     /// rows without an error.
     pub fn open(folder: &Path, options: &RocksOptions) -> Result<Self, EngineError> {
         std::fs::create_dir_all(folder).map_err(|error| EngineError::Io(error.to_string()))?;
-        let families = Family::ALL.map(|family| options.column_family(family));
-        let db = DB::open_cf_descriptors(&options.database(), folder.join("db"), families)
-            .map_err(engine_error)?;
+        let db = open_database(&folder.join("db"), options).map_err(engine_error)?;
         let witness = Witness::open(&folder.join("witness"))?;
         let recovered = db.latest_sequence_number();
         if recovered < witness.synced() {
@@ -171,6 +169,25 @@ impl Engine for RocksEngine {
     fn disk_bytes(&self) -> u64 {
         let Ok(entries) = std::fs::read_dir(self.folder.join("db")) else { return 0 };
         entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|meta| meta.len()).sum()
+    }
+}
+
+/// Opens the database, past the page cache where the file system can do that.
+fn open_database(folder: &Path, options: &RocksOptions) -> Result<DB, rocksdb::Error> {
+    let open = |direct| {
+        let families = Family::ALL.map(|family| options.column_family(family));
+        DB::open_cf_descriptors(&options.database(direct), folder, families)
+    };
+    // RocksDB tries direct I/O on a file of the database, so there must be one.
+    if !folder.join("CURRENT").exists() {
+        drop(open(false)?);
+    }
+    match open(true) {
+        Err(error) if error.kind() == rocksdb::ErrorKind::InvalidArgument => {
+            tracing::info!(%error, "flushes and compactions go through the page cache");
+            open(false)
+        }
+        opened => opened,
     }
 }
 

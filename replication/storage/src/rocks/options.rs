@@ -32,7 +32,7 @@ impl RocksOptions {
         (self.memtable_bytes / 6).clamp(MIB, 64 * MIB)
     }
 
-    pub(super) fn database(&self) -> Options {
+    pub(super) fn database(&self, direct: bool) -> Options {
         let mut options = Options::default();
         options.create_if_missing(true);
         options.create_missing_column_families(true);
@@ -51,6 +51,10 @@ impl RocksOptions {
         options.set_max_background_jobs(2);
         // Background writes go to the disk in steps, so that a synced write never waits for a mountain.
         options.set_bytes_per_sync(MIB as u64);
+        // What is flushed was in memory a moment ago and is read again, if at all, much later: copying it into
+        // the page cache cost a fifth of a node's CPU, and pushed out what readers need.
+        options.set_use_direct_io_for_flush_and_compaction(direct);
+        options.set_compaction_readahead_size(2 * MIB);
         options.set_ratelimiter(200 * MIB as i64, 100_000, 10);
         options.set_keep_log_file_num(4);
         options.set_max_open_files(512);
