@@ -11,6 +11,8 @@ pub struct BatchBuilder {
     header: BatchHeader,
     table: Vec<u8>,
     raw: Vec<u8>,
+    /// What compression writes into; its length is what was ever needed.
+    packed: Vec<u8>,
 }
 
 impl BatchBuilder {
@@ -85,22 +87,34 @@ impl BatchBuilder {
 
     /// Packs the batch. A body that compression does not shrink is stored as it is.
     pub fn build(mut self) -> Result<Batch, BatchError> {
-        if self.header.count == 0 {
+        self.finish()
+    }
+
+    /// As [`BatchBuilder::build`], and leaves the builder empty: with the same compression, with nothing else
+    /// of the header, and with its memory, so that many batches can be made without allocating anew.
+    pub fn finish(&mut self) -> Result<Batch, BatchError> {
+        let codec = self.header.codec;
+        let mut header = std::mem::replace(&mut self.header, BatchHeader { codec, ..Default::default() });
+        if header.count == 0 {
             return Err(BatchError::Empty);
         }
-        self.header.raw_bytes = self.raw.len() as u32;
-        let packed = self.header.codec.compress(&self.raw);
-        if packed.is_none() {
-            self.header.codec = Codec::None;
-        }
-        let body = packed.unwrap_or(self.raw);
-        self.header.body_bytes = body.len() as u32;
-        self.header.payload_crc = crc32c::crc32c_append(crc32c::crc32c(&self.table), &body);
-        debug_assert_eq!(self.table.len(), self.header.count as usize * header::ROW_BYTES);
-        let mut bytes = Vec::with_capacity(self.header.total_bytes());
-        self.header.encode(&mut bytes);
+        header.raw_bytes = self.raw.len() as u32;
+        let body = match codec.compress_into(&self.raw, &mut self.packed) {
+            Some(length) => &self.packed[..length],
+            None => {
+                header.codec = Codec::None;
+                &self.raw[..]
+            }
+        };
+        header.body_bytes = body.len() as u32;
+        header.payload_crc = crc32c::crc32c_append(crc32c::crc32c(&self.table), body);
+        debug_assert_eq!(self.table.len(), header.count as usize * header::ROW_BYTES);
+        let mut bytes = Vec::with_capacity(header.total_bytes());
+        header.encode(&mut bytes);
         bytes.extend_from_slice(&self.table);
-        bytes.extend_from_slice(&body);
+        bytes.extend_from_slice(body);
+        self.table.clear();
+        self.raw.clear();
         Batch::trust(Bytes::from(bytes))
     }
 }

@@ -34,14 +34,23 @@ impl Codec {
         }
     }
 
-    /// Compresses `raw`. `None` where it would not get smaller.
-    pub(super) fn compress(self, raw: &[u8]) -> Option<Vec<u8>> {
-        let packed = match self {
+    /// Compresses `raw` into the front of `packed` and tells how long it got. `None` where it would not get
+    /// smaller. `packed` only ever grows, so that one buffer serves many batches.
+    pub(super) fn compress_into(self, raw: &[u8], packed: &mut Vec<u8>) -> Option<usize> {
+        let most = match self {
             Codec::None => return None,
-            Codec::Lz4 => lz4_flex::block::compress(raw),
-            Codec::Zstd => zstd::bulk::compress(raw, 1).ok()?,
+            Codec::Lz4 => lz4_flex::block::get_maximum_output_size(raw.len()),
+            Codec::Zstd => zstd::zstd_safe::compress_bound(raw.len()),
         };
-        (packed.len() < raw.len()).then_some(packed)
+        if packed.len() < most {
+            packed.resize(most, 0);
+        }
+        let length = match self {
+            Codec::None => return None,
+            Codec::Lz4 => lz4_flex::block::compress_into(raw, packed).ok()?,
+            Codec::Zstd => zstd::bulk::compress_to_buffer(raw, packed.as_mut_slice(), 1).ok()?,
+        };
+        (length < raw.len()).then_some(length)
     }
 
     /// Decompresses into exactly `raw_len` bytes; anything else is malformed.

@@ -69,3 +69,18 @@ fn incompressible_bodies_are_stored_as_they_are() {
     let batch = build(Codec::Lz4, &[Message::new(vec![7u8, 1, 9, 4])]);
     assert_eq!(batch.header().codec, Codec::None);
 }
+
+#[test]
+fn a_builder_that_is_used_again_forgets_what_it_held() {
+    let mut builder = BatchBuilder::new(Codec::Lz4).producer(ProducerId::from_u128(7), 3, 42);
+    let long = Message::new(vec![7u8; 5_000]);
+    builder.push(&long);
+    let first = builder.finish().expect("a batch");
+    assert!(matches!(builder.finish(), Err(BatchError::Empty)));
+    let short = Message::new(vec![8u8; 50]).with_key("k");
+    builder.push(&short);
+    let second = Batch::verify(builder.finish().expect("a batch").into_bytes()).expect("verifies");
+    assert_eq!(decode_messages(&first).expect("decodes"), [long]);
+    assert_eq!(decode_messages(&second).expect("decodes"), [short]);
+    assert_eq!(second.header().producer, ProducerId::default());
+}

@@ -1,31 +1,26 @@
 //! One partition of a producer: a task that packs, sends, and does not rest until every message is resolved.
 
-use std::collections::VecDeque;
 use std::future::pending as forever;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use meridian_model::Message;
-use parking_lot::Mutex;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
-use super::delivery::Waiter;
+use super::delivery::Waiters;
 use super::identity::{Identities, Identity};
+use super::inbox::Outlet;
 use super::link::{Answer, Link, Submission};
 use super::links::Links;
-use super::pending::Accumulator;
+use super::pending::Spares;
 use super::queue::SendQueue;
 use super::settings::Settings;
 use super::verdict::Trouble;
 use crate::Error;
 use crate::backoff::Backoff;
 use crate::client::Shared;
-
-/// Commands taken at once before the queue is looked at again.
-const COMMANDS_AT_ONCE_MAX: usize = 1_024;
 
 /// What all partitions of a producer have in common.
 pub(super) struct Trunk {
@@ -37,13 +32,8 @@ pub(super) struct Trunk {
     /// Free bytes of the buffer.
     pub(super) room: Semaphore,
     /// Set once another producer of the same name has taken over.
-    pub(super) fenced: Mutex<Option<Error>>,
-}
-
-/// What a producer tells a partition.
-pub(super) enum Command {
-    Send { message: Message, waiter: Waiter, queued: Instant },
-    Flush(oneshot::Sender<Result<(), Error>>),
+    pub(super) fenced: OnceLock<Error>,
+    pub(super) spares: Spares,
 }
 
 pub(super) enum Done {
@@ -56,13 +46,10 @@ pub(super) enum Done {
 pub(super) struct Lane {
     pub(super) trunk: Arc<Trunk>,
     pub(super) partition: u32,
-    commands: mpsc::UnboundedReceiver<Command>,
-    /// Whether commands may still come.
-    open: bool,
+    pub(super) inbox: Outlet,
     answers_to: mpsc::UnboundedSender<Answer>,
     answers: mpsc::UnboundedReceiver<Answer>,
-    pub(super) pending: Accumulator,
-    pub(super) queue: SendQueue<Vec<Waiter>>,
+    pub(super) queue: SendQueue<Waiters>,
     pub(super) identity: Identity,
     pub(super) link: Option<Link>,
     /// Connecting or taking a new identity; nothing is sent meanwhile.
@@ -80,25 +67,17 @@ pub(super) struct Lane {
     /// What went wrong since the last ack.
     pub(super) last_trouble: Option<Error>,
     pub(super) first_error: Option<Error>,
-    flushes: VecDeque<(u64, oneshot::Sender<Result<(), Error>>)>,
 }
 
 impl Lane {
-    pub(super) fn new(
-        trunk: Arc<Trunk>,
-        partition: u32,
-        identity: Identity,
-        commands: mpsc::UnboundedReceiver<Command>,
-    ) -> Self {
+    pub(super) fn new(trunk: Arc<Trunk>, partition: u32, identity: Identity, inbox: Outlet) -> Self {
         let (answers_to, answers) = mpsc::unbounded_channel();
         Self {
             trunk,
             partition,
-            commands,
-            open: true,
+            inbox,
             answers_to,
             answers,
-            pending: Accumulator::default(),
             queue: SendQueue::new(),
             identity,
             link: None,
@@ -111,7 +90,6 @@ impl Lane {
             refused_links: 0,
             last_trouble: None,
             first_error: None,
-            flushes: VecDeque::new(),
         }
     }
 
@@ -124,8 +102,7 @@ impl Lane {
             self.start_work();
             self.send(now);
             self.answer_flushes();
-            let idle = self.queue.is_empty() && self.pending.is_empty();
-            if !self.open && idle {
+            if self.is_done() {
                 return;
             }
             let wake = self.wake_at();
@@ -137,24 +114,16 @@ impl Lane {
                     self.work = None;
                     self.worked(done);
                 }
-                command = self.commands.recv(), if self.open => self.commanded(command),
+                () = self.inbox.news() => {}
                 () = async { match wake { Some(at) => tokio::time::sleep_until(at).await, None => forever().await } } => {}
             }
         }
     }
 
-    fn commanded(&mut self, first: Option<Command>) {
-        self.open = first.is_some();
-        let mut next = first;
-        let mut taken = 0;
-        while let Some(command) = next {
-            match command {
-                Command::Send { message, waiter, queued } => self.pending.push(message, waiter, queued),
-                Command::Flush(done) => self.flushes.push_back((self.pending.next_ordinal(), done)),
-            }
-            taken += 1;
-            next = if taken < COMMANDS_AT_ONCE_MAX { self.commands.try_recv().ok() } else { None };
-        }
+    /// Whether everything is resolved and nothing more can come.
+    fn is_done(&self) -> bool {
+        let waiting = self.inbox.waiting();
+        waiting.closed && waiting.pending.is_empty() && waiting.flushes.is_empty() && self.queue.is_empty()
     }
 
     fn answered(&mut self, first: Answer) {
@@ -175,7 +144,7 @@ impl Lane {
 
     /// Starts what must be done before anything can be sent, after the pause that is due.
     fn start_work(&mut self) {
-        let has_work = !self.queue.is_empty() || !self.pending.is_empty();
+        let has_work = !self.queue.is_empty() || !self.inbox.waiting().pending.is_empty();
         if self.work.is_some() || self.queue.in_flight() > 0 || !has_work {
             return;
         }
@@ -243,21 +212,26 @@ impl Lane {
     /// Packs one batch if it is time: it is full, or nothing is on its way, or it has lingered.
     fn freeze(&mut self, now: Instant) -> bool {
         let settings = &self.trunk.settings;
-        let Some(oldest) = self.pending.oldest() else {
+        let gathering = {
+            let mut waiting = self.inbox.waiting();
+            let Some(oldest) = waiting.pending.oldest() else {
+                return false;
+            };
+            let waited = match settings.linger.is_zero() {
+                true => self.queue.is_empty(),
+                false => oldest + settings.linger <= now || !waiting.flushes.is_empty(),
+            };
+            if self.queue.is_troubled() || !(waited || waiting.pending.is_full(settings)) {
+                return false;
+            }
+            waiting.pending.pop()
+        };
+        let Some(gathering) = gathering else {
             return false;
         };
-        let waited = match settings.linger.is_zero() {
-            true => self.queue.is_empty(),
-            false => oldest + settings.linger <= now || !self.flushes.is_empty(),
-        };
-        if self.queue.is_troubled() || !(waited || self.pending.is_full(settings)) {
-            return false;
-        }
         let published_at = self.trunk.shared.config.clock.now();
         let sequence = self.queue.next_sequence();
-        let Some(frozen) = self.pending.freeze(settings, self.identity, sequence, published_at) else {
-            return false;
-        };
+        let frozen = gathering.freeze(&self.trunk.spares, self.identity, sequence, published_at);
         match frozen.batch {
             Ok(batch) => {
                 let (count, deadline) = (batch.header().count, frozen.queued + settings.delivery_timeout);
@@ -269,18 +243,19 @@ impl Lane {
     }
 
     fn answer_flushes(&mut self) {
-        let next = self.pending.next_ordinal();
+        let mut waiting = self.inbox.waiting();
+        let next = waiting.pending.next_ordinal();
         let oldest = self.queue.head().map(|head| head.first_ordinal);
-        let oldest = oldest.or(self.pending.first_ordinal()).unwrap_or(next);
-        while self.flushes.front().is_some_and(|(until, _)| *until <= oldest) {
-            let Some((_, done)) = self.flushes.pop_front() else { return };
+        let oldest = oldest.or(waiting.pending.first_ordinal()).unwrap_or(next);
+        while waiting.flushes.front().is_some_and(|(until, _)| *until <= oldest) {
+            let Some((_, done)) = waiting.flushes.pop_front() else { return };
             let _ = done.send(self.first_error.take().map_or(Ok(()), Err));
         }
     }
 
     fn wake_at(&self) -> Option<Instant> {
         let settings = &self.trunk.settings;
-        let oldest = self.pending.oldest();
+        let oldest = self.inbox.waiting().pending.oldest();
         let lingered =
             oldest.filter(|_| !settings.linger.is_zero() && self.queue.in_flight() < settings.in_flight_max);
         let overdue = self.queue.oldest_in_flight().map(|at| at + self.trunk.shared.config.attempt_timeout);

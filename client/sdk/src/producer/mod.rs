@@ -10,6 +10,7 @@
 mod builder;
 mod delivery;
 mod identity;
+mod inbox;
 mod lane;
 mod link;
 mod links;
@@ -23,24 +24,24 @@ mod sticky;
 mod verdict;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use meridian_model::Message;
-use parking_lot::Mutex;
-use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::time::Instant;
+use parking_lot::RwLock;
+use tokio::sync::Semaphore;
 
 pub use builder::ProducerBuilder;
 pub use delivery::{Delivery, Receipt};
 
 use crate::Error;
 use crate::client::Shared;
-use delivery::Waiter;
 use identity::Identities;
-use lane::{Command, Lane, Trunk};
+use inbox::{Inbox, Outlet};
+use lane::{Lane, Trunk};
 use links::Links;
+use pending::Spares;
 use settings::Settings;
 use sticky::Sticky;
 
@@ -60,7 +61,7 @@ pub struct Producer {
 
 struct Inner {
     trunk: Arc<Trunk>,
-    lanes: Mutex<BTreeMap<u32, mpsc::UnboundedSender<Command>>>,
+    lanes: RwLock<BTreeMap<u32, Arc<Inbox>>>,
     sticky: Sticky,
     partitions: AtomicU32,
     asking: Arc<AtomicBool>,
@@ -74,10 +75,11 @@ impl Producer {
         let identities = Identities::open(shared.clone(), topic.clone(), settings.name.clone()).await?;
         let links = Links::new(shared.clone(), topic.clone());
         let room = Semaphore::new(settings.buffer_bytes_max);
-        let trunk = Trunk { shared, topic, settings, identities, links, room, fenced: Mutex::new(None) };
+        let (fenced, spares) = (OnceLock::new(), Spares::new(settings.codec));
+        let trunk = Trunk { shared, topic, settings, identities, links, room, fenced, spares };
         let inner = Inner {
             trunk: Arc::new(trunk),
-            lanes: Mutex::default(),
+            lanes: RwLock::default(),
             sticky: Sticky::default(),
             partitions: AtomicU32::new(partitions),
             asking: Arc::default(),
@@ -95,34 +97,32 @@ impl Producer {
         let trunk = &self.inner.trunk;
         let bytes =
             (message.size_bytes() + BUFFER_OVERHEAD_BYTES).min(trunk.settings.buffer_bytes_max) as u32;
-        let room = trunk.room.acquire_many(bytes).await.map_err(|_| Error::Closed)?;
+        let room = match trunk.room.try_acquire_many(bytes) {
+            Ok(room) => room,
+            Err(_) => trunk.room.acquire_many(bytes).await.map_err(|_| Error::Closed)?,
+        };
         if self.inner.closed.load(Ordering::Acquire) {
             return Err(Error::Closed);
         }
-        if let Some(error) = trunk.fenced.lock().clone() {
-            return Err(error);
+        if let Some(error) = trunk.fenced.get() {
+            return Err(error.clone());
         }
-        let batch_bytes = trunk.settings.batch_bytes_max;
-        let partition =
-            self.inner.sticky.route(&message, self.partitions(), batch_bytes, &trunk.shared.random);
-        let (reply, delivery) = oneshot::channel();
-        let command = Command::Send { message, waiter: Waiter { reply, bytes }, queued: Instant::now() };
-        self.lane(partition).send(command).map_err(|_| Error::Closed)?;
+        let (partitions, settings) = (self.inner.partitions.load(Ordering::Relaxed), &trunk.settings);
+        let random = &trunk.shared.random;
+        let partition = self.inner.sticky.route(&message, partitions, settings.batch_bytes_max, random);
+        let inbox = self.inbox(partition);
+        let pushed = inbox.push(&message, bytes as usize, settings, &trunk.spares).ok_or(Error::Closed)?;
         room.forget();
-        Ok(Delivery(delivery))
+        if pushed.begins {
+            self.look_at_partitions();
+        }
+        Ok(pushed.delivery)
     }
 
     /// Waits until everything sent before this call is acked or has failed. `Err`: the first failure since the
     /// last flush, for those who drop their deliveries. Cancellation safe.
     pub async fn flush(&self) -> Result<(), Error> {
-        let lanes: Vec<_> = self.inner.lanes.lock().values().cloned().collect();
-        let mut waiting = Vec::with_capacity(lanes.len());
-        for lane in lanes {
-            let (done, flushed) = oneshot::channel();
-            if lane.send(Command::Flush(done)).is_ok() {
-                waiting.push(flushed);
-            }
-        }
+        let waiting: Vec<_> = self.inner.lanes.read().values().filter_map(|inbox| inbox.flush()).collect();
         let mut outcome = Ok(());
         for flushed in waiting {
             outcome = outcome.and(flushed.await.unwrap_or(Ok(())));
@@ -134,7 +134,7 @@ impl Producer {
     pub async fn close(self) -> Result<(), Error> {
         self.inner.closed.store(true, Ordering::Release);
         let outcome = self.flush().await;
-        self.inner.lanes.lock().clear();
+        self.inner.close_lanes();
         outcome
     }
 
@@ -143,22 +143,26 @@ impl Producer {
         &self.inner.trunk.topic
     }
 
-    fn lane(&self, partition: u32) -> mpsc::UnboundedSender<Command> {
-        let mut lanes = self.inner.lanes.lock();
-        let lane = lanes.entry(partition).or_insert_with(|| {
-            let (commands, queue) = mpsc::unbounded_channel();
+    fn inbox(&self, partition: u32) -> Arc<Inbox> {
+        if let Some(inbox) = self.inner.lanes.read().get(&partition) {
+            return Arc::clone(inbox);
+        }
+        let mut lanes = self.inner.lanes.write();
+        let inbox = lanes.entry(partition).or_insert_with(|| {
+            let inbox = Arc::new(Inbox::default());
+            let outlet = Outlet::new(Arc::clone(&inbox));
             let trunk = self.inner.trunk.clone();
             tokio::spawn(async move {
                 let identity = trunk.identities.current().await;
-                Lane::new(trunk, partition, identity, queue).run().await;
+                Lane::new(trunk, partition, identity, outlet).run().await;
             });
-            commands
+            inbox
         });
-        lane.clone()
+        Arc::clone(inbox)
     }
 
-    /// How many partitions there are, as last heard; asks again in the background when that is long ago.
-    fn partitions(&self) -> u32 {
+    /// Takes over how many partitions there are; asks again in the background when that was long ago.
+    fn look_at_partitions(&self) {
         let inner = &self.inner;
         let (shared, topic) = (&inner.trunk.shared, &inner.trunk.topic);
         if let Some(route) = shared.metadata.cached(topic) {
@@ -171,7 +175,18 @@ impl Producer {
                 });
             }
         }
-        inner.partitions.load(Ordering::Relaxed)
+    }
+}
+
+impl Inner {
+    fn close_lanes(&self) {
+        std::mem::take(&mut *self.lanes.write()).into_values().for_each(|inbox| inbox.close());
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.close_lanes();
     }
 }
 

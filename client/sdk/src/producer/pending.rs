@@ -1,65 +1,122 @@
-//! Messages that wait for their batch.
+//! Messages that wait for their batch to be sent: written into it as they come.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 use meridian_model::batch::{BatchHeader, FLAG_NAMED_PRODUCER};
-use meridian_model::{Batch, BatchBuilder, Message, UnixMs};
+use meridian_model::{Batch, BatchBuilder, Codec, Message, UnixMs};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::delivery::Waiter;
+use super::delivery::{Delivery, Promise, Waiters};
 use super::identity::Identity;
 use super::settings::Settings;
 use crate::Error;
 
 /// Table row, flags and lengths of one message in a batch.
 const MESSAGE_OVERHEAD_BYTES: usize = 32;
+/// Builders that wait to be used again. Each keeps the memory of one batch.
+const SPARES_MAX: usize = 4;
 
-/// One message on its way into a batch.
-pub(super) struct Pending {
-    pub(super) message: Message,
-    pub(super) waiter: Waiter,
-    pub(super) queued: Instant,
-    ordinal: u64,
+/// Builders whose memory is used again, shared by the partitions of a producer.
+pub(super) struct Spares {
+    codec: Codec,
+    builders: Mutex<Vec<BatchBuilder>>,
+}
+
+impl Spares {
+    pub(super) fn new(codec: Codec) -> Self {
+        Self { codec, builders: Mutex::default() }
+    }
+
+    fn take(&self) -> BatchBuilder {
+        self.builders.lock().pop().unwrap_or_else(|| BatchBuilder::new(self.codec))
+    }
+
+    fn give(&self, builder: BatchBuilder) {
+        let mut builders = self.builders.lock();
+        if builders.len() < SPARES_MAX {
+            builders.push(builder);
+        }
+    }
+}
+
+/// A batch that may still grow.
+pub(super) struct Gathering {
+    builder: BatchBuilder,
+    waiters: Waiters,
+    first_ordinal: u64,
+    queued: Instant,
 }
 
 /// A frozen batch: what it holds never changes again.
 pub(super) struct Frozen {
     pub(super) batch: Result<Batch, Error>,
-    pub(super) waiters: Vec<Waiter>,
+    pub(super) waiters: Waiters,
     pub(super) first_ordinal: u64,
     /// When its oldest message was sent.
     pub(super) queued: Instant,
 }
 
-/// The messages of one partition that are not in a batch yet, in order.
+/// The messages of one partition that are not frozen yet, in order. Only the last gathering grows.
 #[derive(Default)]
 pub(super) struct Accumulator {
-    messages: VecDeque<Pending>,
-    bytes: usize,
+    gatherings: VecDeque<Gathering>,
     next_ordinal: u64,
 }
 
+/// What came of a push.
+pub(super) struct Pushed {
+    pub(super) delivery: Delivery,
+    /// It is the first message of its batch.
+    pub(super) begins: bool,
+    /// There was no whole batch before it, and now there is.
+    pub(super) fills: bool,
+}
+
 impl Accumulator {
-    pub(super) fn push(&mut self, message: Message, waiter: Waiter, queued: Instant) {
-        self.bytes += message.size_bytes() + MESSAGE_OVERHEAD_BYTES;
-        let ordinal = self.next_ordinal;
+    /// Takes a message in. `room_bytes` are given back when it is resolved.
+    pub(super) fn push(
+        &mut self,
+        message: &Message,
+        room_bytes: usize,
+        settings: &Settings,
+        spares: &Spares,
+    ) -> Pushed {
+        let full_before = self.is_full(settings);
+        let begins = !self.gatherings.back().is_some_and(|last| last.has_room(message, settings));
+        if begins {
+            self.gatherings.push_back(Gathering {
+                builder: spares.take(),
+                waiters: Waiters { promise: Promise::new(), room_bytes: 0 },
+                first_ordinal: self.next_ordinal,
+                queued: Instant::now(),
+            });
+        }
         self.next_ordinal += 1;
-        self.messages.push_back(Pending { message, waiter, queued, ordinal });
+        let last = self.gatherings.len() - 1;
+        let gathering = &mut self.gatherings[last];
+        let delivery = gathering.waiters.promise.delivery(gathering.builder.count());
+        gathering.builder.push(message);
+        gathering.waiters.room_bytes += room_bytes;
+        Pushed { delivery, begins, fills: !full_before && self.is_full(settings) }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.messages.is_empty()
+        self.gatherings.is_empty()
     }
 
     /// Whether there is enough for a whole batch.
     pub(super) fn is_full(&self, settings: &Settings) -> bool {
-        self.bytes >= settings.batch_bytes_max || self.messages.len() >= settings.batch_messages_max as usize
+        match self.gatherings.front() {
+            Some(first) if self.gatherings.len() == 1 => first.is_full(settings),
+            first => first.is_some(),
+        }
     }
 
     /// When the oldest message was sent.
     pub(super) fn oldest(&self) -> Option<Instant> {
-        self.messages.front().map(|pending| pending.queued)
+        self.gatherings.front().map(|gathering| gathering.queued)
     }
 
     /// The number that the next message will get.
@@ -69,52 +126,50 @@ impl Accumulator {
 
     /// The number of the oldest message.
     pub(super) fn first_ordinal(&self) -> Option<u64> {
-        self.messages.front().map(|pending| pending.ordinal)
+        self.gatherings.front().map(|gathering| gathering.first_ordinal)
     }
 
-    /// Takes the oldest message out, if `when` says so.
-    pub(super) fn pop_if(&mut self, when: impl FnOnce(&Pending) -> bool) -> Option<Waiter> {
-        if !self.messages.front().is_some_and(when) {
-            return None;
-        }
-        self.pop().map(|pending| pending.waiter)
+    /// Takes the oldest gathering out.
+    pub(super) fn pop(&mut self) -> Option<Gathering> {
+        self.gatherings.pop_front()
+    }
+}
+
+impl Gathering {
+    fn has_room(&self, message: &Message, settings: &Settings) -> bool {
+        let bytes = self.builder.raw_bytes() + message.size_bytes() + MESSAGE_OVERHEAD_BYTES;
+        bytes <= settings.batch_bytes_max
+            && self.builder.count() < settings.batch_messages_max
+            && self.builder.fits(message)
     }
 
-    fn pop(&mut self) -> Option<Pending> {
-        let pending = self.messages.pop_front()?;
-        self.bytes -= pending.message.size_bytes() + MESSAGE_OVERHEAD_BYTES;
-        Some(pending)
+    fn is_full(&self, settings: &Settings) -> bool {
+        self.builder.raw_bytes() + MESSAGE_OVERHEAD_BYTES >= settings.batch_bytes_max
+            || self.builder.count() >= settings.batch_messages_max
     }
 
-    /// Packs the oldest messages into one batch. `None` if there are none.
+    /// Who waits for it; its messages are gone.
+    pub(super) fn into_waiters(self) -> Waiters {
+        self.waiters
+    }
+
+    /// Packs it.
     pub(super) fn freeze(
-        &mut self,
-        settings: &Settings,
+        self,
+        spares: &Spares,
         identity: Identity,
         first_sequence: u64,
         now: UnixMs,
-    ) -> Option<Frozen> {
-        let first = self.pop()?;
-        let (first_ordinal, queued) = (first.ordinal, first.queued);
+    ) -> Frozen {
         let flags = if identity.named { FLAG_NAMED_PRODUCER } else { 0 };
-        let mut builder = BatchBuilder::new(settings.codec)
+        let mut builder = self
+            .builder
             .producer(identity.producer, identity.epoch, first_sequence)
             .flags(flags)
             .published_at(now);
-        builder.push(&first.message);
-        let mut waiters = vec![first.waiter];
-        while let Some(next) = self.messages.front() {
-            let bytes = builder.raw_bytes() + next.message.size_bytes() + MESSAGE_OVERHEAD_BYTES;
-            let room = bytes <= settings.batch_bytes_max && builder.count() < settings.batch_messages_max;
-            if !room || !builder.fits(&next.message) {
-                break;
-            }
-            let Some(next) = self.pop() else { break };
-            builder.push(&next.message);
-            waiters.push(next.waiter);
-        }
-        let batch = builder.build().map_err(|error| Error::invalid("message", error));
-        Some(Frozen { batch, waiters, first_ordinal, queued })
+        let batch = builder.finish().map_err(|error| Error::invalid("message", error));
+        spares.give(builder);
+        Frozen { batch, waiters: self.waiters, first_ordinal: self.first_ordinal, queued: self.queued }
     }
 }
 

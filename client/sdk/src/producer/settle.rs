@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use meridian_model::{LogId, MessageId, NodeId, Offset};
+use meridian_model::{LogId, NodeId};
 use meridian_proto::v1::{ErrorReason, Failure, PublishAck};
 use tokio::time::Instant;
 
-use super::delivery::{Receipt, Waiter};
+use super::delivery::{Outcome, Waiters};
 use super::identity::Identity;
 use super::lane::{Done, Lane};
+use super::pending::Gathering;
 use super::queue::{Ended, Outgoing};
 use super::verdict::Verdict;
 use crate::Error;
@@ -25,19 +26,24 @@ impl Lane {
         if self.queue.oldest_in_flight().is_some_and(|since| since + patience <= now) {
             self.overdue(patience);
         }
-        let fenced = self.trunk.fenced.lock().clone();
+        let fenced = self.trunk.fenced.get().cloned();
         let timeout = self.trunk.settings.delivery_timeout;
-        while let Some(waiter) =
-            self.pending.pop_if(|pending| fenced.is_some() || pending.queued + timeout <= now)
-        {
+        while let Some(waiters) = self.give_up_if(|oldest| fenced.is_some() || oldest + timeout <= now) {
             let error = fenced.clone().unwrap_or_else(|| self.timed_out());
-            self.resolve_failed(vec![waiter], &error);
+            self.resolve_failed(waiters, &error);
         }
         while self.queue.head().is_some_and(|head| head.deadline <= now) {
             let ended = self.queue.break_off(Some(self.timed_out()));
             self.end(ended);
             self.must_renew = true;
         }
+    }
+
+    /// Takes the oldest messages that are not frozen yet, if their time says so.
+    fn give_up_if(&self, when: impl FnOnce(Instant) -> bool) -> Option<Waiters> {
+        let mut waiting = self.inbox.waiting();
+        waiting.pending.oldest().filter(|oldest| when(*oldest))?;
+        waiting.pending.pop().map(Gathering::into_waiters)
     }
 
     /// An answer is overdue. A node that is silent altogether is given up; where it answers for other
@@ -178,7 +184,7 @@ impl Lane {
         }
         let name = self.trunk.identities.name().unwrap_or_default().to_string();
         let error = Error::Fenced { name, current_epoch };
-        *self.trunk.fenced.lock() = Some(error.clone());
+        let _ = self.trunk.fenced.set(error.clone());
         self.fail_all(&error);
     }
 
@@ -186,27 +192,29 @@ impl Lane {
     fn fail_all(&mut self, error: &Error) {
         let ended = self.queue.abandon(error);
         self.end(ended);
-        while let Some(waiter) = self.pending.pop_if(|_| true) {
-            self.resolve_failed(vec![waiter], error);
+        while let Some(waiters) = self.give_up_if(|_| true) {
+            self.resolve_failed(waiters, error);
         }
         self.must_renew = !matches!(error, Error::Fenced { .. });
     }
 
-    fn end(&mut self, ended: Vec<Ended<Vec<Waiter>>>) {
+    fn end(&mut self, ended: Vec<Ended<Waiters>>) {
         for (waiters, error) in ended {
             self.resolve_failed(waiters, &error);
         }
     }
 
-    pub(super) fn resolve_failed(&mut self, waiters: Vec<Waiter>, error: &Error) {
+    pub(super) fn resolve_failed(&mut self, waiters: Waiters, error: &Error) {
         self.first_error.get_or_insert_with(|| error.clone());
-        for waiter in waiters {
-            self.trunk.room.add_permits(waiter.bytes as usize);
-            let _ = waiter.reply.send(Err(error.clone()));
-        }
+        self.resolve(waiters, Outcome::Failed(error.clone()));
     }
 
-    pub(super) fn resolve_acked(&mut self, outgoing: Outgoing<Vec<Waiter>>, ack: &PublishAck) {
+    fn resolve(&self, waiters: Waiters, outcome: Outcome) {
+        self.trunk.room.add_permits(waiters.room_bytes);
+        waiters.promise.settle(outcome);
+    }
+
+    pub(super) fn resolve_acked(&mut self, outgoing: Outgoing<Waiters>, ack: &PublishAck) {
         self.last_trouble = None;
         let log = match check_ack(ack, self.partition, outgoing.count) {
             Ok(log) => log,
@@ -216,13 +224,8 @@ impl Lane {
                 return;
             }
         };
-        for (waiter, offset) in outgoing.waiters.into_iter().zip(ack.base_offset..) {
-            self.trunk.room.add_permits(waiter.bytes as usize);
-            let offset = Offset(offset);
-            let id = MessageId { log, offset };
-            let receipt = Receipt { id, partition: self.partition, offset, duplicate: ack.duplicate };
-            let _ = waiter.reply.send(Ok(receipt));
-        }
+        let (partition, base, duplicate) = (self.partition, ack.base_offset, ack.duplicate);
+        self.resolve(outgoing.waiters, Outcome::Acked { log, partition, base, duplicate });
     }
 }
 
