@@ -40,8 +40,9 @@ impl RocksOptions {
         // forgives only an unfinished last record; the witness watches over that.
         options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
         options.set_paranoid_checks(true);
-        // A quiet family must not pin old write-ahead logs.
-        options.set_max_total_wal_size(2 * self.memtable_bytes as u64);
+        // A quiet family must not pin old write-ahead logs: three buffers of the log, then the small families
+        // are flushed too. Files that live shortly also reuse the page cache's pages while these are warm.
+        options.set_max_total_wal_size(3 * self.log_buffer_bytes() as u64);
         let cache = Cache::new_lru_cache(self.cache_bytes);
         options.set_write_buffer_manager(&WriteBufferManager::new_write_buffer_manager_with_cache(
             self.memtable_bytes,
