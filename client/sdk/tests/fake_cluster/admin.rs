@@ -177,6 +177,17 @@ impl AdminService for Node {
         }
     }
 
+    async fn drain_node(&self, _: Request<DrainNodeRequest>) -> Result<Response<DrainNodeResponse>, Status> {
+        Err(Status::unimplemented("no node leaves here"))
+    }
+
+    async fn decommission_node(
+        &self,
+        _: Request<DecommissionNodeRequest>,
+    ) -> Result<Response<DecommissionNodeResponse>, Status> {
+        Err(Status::unimplemented("no node leaves here"))
+    }
+
     async fn get_cluster(
         &self,
         request: Request<GetClusterRequest>,
@@ -189,6 +200,7 @@ impl AdminService for Node {
             zone: format!("zone-{node}"),
             reachable: node != 3,
             clock_offset_ms: (node != 3).then_some(-2),
+            ..Default::default()
         });
         let group = GroupStatus {
             group: 1,
