@@ -28,7 +28,7 @@ async fn what_all_groups_queue_while_the_disk_works_is_one_synced_write() {
         handle.submit(row(group), Durability::Synced, move |result| {
             result.expect("written");
             assert_eq!(order.fetch_add(1, Ordering::SeqCst), group, "completed in the order of the queue");
-            drop(sender.send(()));
+            let _ = sender.send(());
         });
         done.push(receiver);
         if group == 0 {
