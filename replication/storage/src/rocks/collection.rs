@@ -13,9 +13,9 @@ use rocksdb::{ColumnFamily, DB, Error};
 /// The share of the files, oldest first, that one compaction empties.
 pub(super) const AGE_CUTOFF: f64 = 0.25;
 /// Percent of the bytes in blob files that must be garbage before live ones are moved.
-const BEGIN_PERCENT: u64 = 25;
+const BEGIN_PERCENT: u64 = 15;
 /// Percent at which moving ends.
-const END_PERCENT: u64 = 10;
+const END_PERCENT: u64 = 5;
 
 /// Switches the moving of live messages on and off.
 pub(super) struct Collection {
