@@ -8,7 +8,7 @@ RUST_MIN=1.90
 # To build: a C++ compiler and libclang for RocksDB, mold to link.
 build=(build-essential mold libclang-dev git ca-certificates curl)
 # To test with real processes: namespaces, packet filters, loop disks, a clock that can be moved.
-faults=(iproute2 iptables e2fsprogs faketime mount util-linux)
+faults=(iproute2 iptables e2fsprogs xfsprogs faketime mount util-linux)
 # Worth having where the distribution has it.
 wanted=(sccache)
 
