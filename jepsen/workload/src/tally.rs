@@ -29,6 +29,8 @@ pub struct Counts {
     pub unknown: u64,
     /// Metadata answers.
     pub control: u64,
+    /// Producers with a name of their own that were opened.
+    pub openings: u64,
     /// Errors that the SDK let through to the application. A fault it should have hidden ends up here.
     pub sdk_errors: Vec<String>,
     /// Every acked message by partition and offset.
@@ -62,6 +64,20 @@ impl Tally {
         let goal = self.acked() + more;
         let what = format!("{more} more acked messages");
         wait::until(&what, within, async || (self.acked() >= goal).then_some(())).await
+    }
+
+    /// Waits until a producer with a name of its own is opened, if none was so far: fencing is at work then.
+    ///
+    /// # Errors
+    /// If none is in time.
+    pub async fn await_opening(&self, within: Duration) -> Result<()> {
+        wait::until("a named producer's opening", within, async || (self.state().openings > 0).then_some(()))
+            .await
+    }
+
+    /// A producer with a name of its own is open.
+    pub fn opened(&self) {
+        self.state().openings += 1;
     }
 
     /// A message is acked.

@@ -105,6 +105,7 @@ impl<R: Region> Producer<R> {
             (Ok(opened), None) => opened,
             (Ok(opened), Some(pending)) => {
                 pending.ok(u64::from(opened.epoch));
+                self.scene.tally.opened();
                 opened
             }
             (Err(unanswered), pending) => {
