@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use meridian_checker::Promise;
 use meridian_harness::arena::{Arena, Plan, count, large_run, say};
-use meridian_harness::fault::Damage;
+use meridian_harness::fault::{Damage, Injury};
+use meridian_harness::wait;
 use meridian_harness::workload::Spec;
 use meridian_sdk::Retention;
 
@@ -89,6 +90,55 @@ async fn one_flipped_bit_on_one_node_of_five_harms_nobody() -> Result<()> {
     arena.expect_pass(&judged)?;
     arena.finish();
     Ok(())
+}
+
+/// A majority is damaged at once: nothing may be thrown away then. Both nodes set their data aside and wait, until
+/// somebody repairs it and puts it back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_majority_waits_to_be_repaired_and_loses_nothing() -> Result<()> {
+    let mut arena = Arena::open(Plan::new("majority-damaged", 60)).await?;
+    arena.topic(TOPIC, PARTITIONS, Retention::default()).await?;
+    let spec = Spec { pace_ms: 5, filler_bytes_max: 3_000, ..Spec::default() };
+    let workload = arena.workload(TOPIC, PARTITIONS, &spec);
+    workload.tally().await_acks(300, CATCH_UP).await?;
+    let mut chance = arena.chance("flips");
+    let mut injuries = Vec::new();
+    for victim in [1, 2] {
+        arena.faults.kill(victim)?;
+        injuries.push((victim, arena.faults.damage(victim, Damage::WalPayload, &mut chance)?));
+    }
+    for (victim, _) in &injuries {
+        arena.faults.restart(Damage::WalPayload.name(), *victim).await?;
+        let waits =
+            async || arena.cluster.node(*victim).ok()?.log_tail().contains("have no quorum").then_some(());
+        wait::until("the damaged node waits", CATCH_UP, waits).await?;
+    }
+    let acked = workload.tally().acked();
+    for (victim, injury) in &injuries {
+        arena.faults.kill(*victim)?;
+        arena.recover(*victim, &[])?;
+        repair(&arena, *victim, injury)?;
+        arena.recover(*victim, &["--restore", "quarantine-1"])?;
+    }
+    ensure!(workload.tally().acked() == acked, "something was acked without a quorum");
+    let since = Instant::now();
+    for (victim, _) in &injuries {
+        arena.faults.restart("kill", *victim).await?;
+    }
+    arena.recovered(&workload, since).await?;
+    let judged = arena.conclude(workload, &large_run()).await?;
+    arena.expect_pass(&judged)?;
+    arena.finish();
+    Ok(())
+}
+
+/// Takes an injury back, in the folder where the node has put the damaged file.
+fn repair(arena: &Arena, id: u64, injury: &Injury) -> Result<()> {
+    let data = arena.cluster.node(id)?.disk().data();
+    let file = data.join("quarantine-1").join(injury.file.strip_prefix(&data)?);
+    let mut bytes = std::fs::read(&file).with_context(|| format!("reading {}", file.display()))?;
+    bytes[injury.at] ^= 1 << injury.bit;
+    Ok(std::fs::write(&file, bytes)?)
 }
 
 /// What the node made of the damage.

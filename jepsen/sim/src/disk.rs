@@ -1,5 +1,6 @@
 //! A simulated disk: an engine in memory whose writes are traced, and which outlives the node that uses it.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -68,6 +69,10 @@ impl Engine for TracedEngine {
 
     fn reclaim(&self, family: Family, range: &Range) -> Result<(), EngineError> {
         self.engine.reclaim(family, range)
+    }
+
+    fn keep_aside(&self, folder: &Path) -> Result<(), EngineError> {
+        self.engine.keep_aside(folder)
     }
 
     fn disk_bytes(&self) -> u64 {

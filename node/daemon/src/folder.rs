@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 /// The format this build writes.
 pub const FORMAT: u32 = 1;
 const IDENTITY: &str = "meridian.json";
+const QUARANTINE: &str = "quarantine-";
+const REJOINING: &str = "REJOINING";
 
 /// What `meridian.json` in the data folder says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +65,15 @@ pub enum FolderError {
         /// Its format.
         format: u32,
     },
+    /// There is nothing of that name to put back.
+    #[error("{0} holds no identity and engine that could be put back; `meridian recover` lists what does")]
+    NothingToRestore(PathBuf),
+    /// The cluster has given this node new copies.
+    #[error(
+        "{0} has asked the cluster for new copies, and its old ones do not vote any more: what is set aside here \
+         cannot be put back"
+    )]
+    Replaced(PathBuf),
     /// Its identity file is damaged.
     #[error("{path} is damaged: {why}")]
     Damaged {
@@ -146,17 +157,40 @@ impl DataFolder {
         draw: impl FnOnce() -> u128,
     ) -> Result<PathBuf, FolderError> {
         let io = |error| FolderError::Io { path: self.path.clone(), error };
-        let aside = (1..).map(|n| self.path.join(format!("quarantine-{n}"))).find(|path| !path.exists());
-        let aside = aside.ok_or_else(|| io(io::Error::other("no free name for the quarantine")))?;
-        fs::create_dir(&aside).map_err(io)?;
+        let aside = new_quarantine(&self.path).map_err(io)?;
         // The identity goes first: a crash in between leaves a folder that is fresh, not one that is trusted.
         fs::rename(self.path.join(IDENTITY), aside.join(IDENTITY)).map_err(io)?;
         if self.engine().exists() {
             fs::rename(self.engine(), aside.join("engine")).map_err(io)?;
         }
+        forget_rejoining(&self.path).map_err(io)?;
         self.incarnation = found(&self.path, node, cluster, Incarnation::from_u128(draw()), true)?;
         self.fresh = true;
         self.may_only_join = true;
+        Ok(aside)
+    }
+
+    /// Puts back what `name` holds: an identity and an engine that were set aside. What is here now is set aside
+    /// in its place. Refused once this life has asked the cluster for new copies.
+    pub fn restore(&mut self, name: &str) -> Result<PathBuf, FolderError> {
+        let io = |error| FolderError::Io { path: self.path.clone(), error };
+        let from = self.path.join(name);
+        let whole = from.join(IDENTITY).exists() && from.join("engine").exists();
+        if quarantine_number(name.as_ref()).is_none() || !whole {
+            return Err(FolderError::NothingToRestore(from));
+        }
+        if is_rejoining(&self.path) {
+            return Err(FolderError::Replaced(self.path.clone()));
+        }
+        let aside = new_quarantine(&self.path).map_err(io)?;
+        // As when something is set aside, the identity goes first; the restored one comes last.
+        fs::rename(self.path.join(IDENTITY), aside.join(IDENTITY)).map_err(io)?;
+        if self.engine().exists() {
+            fs::rename(self.engine(), aside.join("engine")).map_err(io)?;
+        }
+        fs::rename(from.join("engine"), self.engine()).map_err(io)?;
+        fs::rename(from.join(IDENTITY), self.path.join(IDENTITY)).map_err(io)?;
+        File::open(&self.path).and_then(|folder| folder.sync_all()).map_err(io)?;
         Ok(aside)
     }
 
@@ -172,6 +206,39 @@ impl DataFolder {
         let why = fs::read_to_string(&mark).ok()?;
         fs::remove_file(&mark).ok()?;
         Some(why.trim().to_string())
+    }
+}
+
+/// A new folder for what is set aside.
+pub fn new_quarantine(path: &Path) -> io::Result<PathBuf> {
+    let taken = fs::read_dir(path)?.flatten().filter_map(|entry| quarantine_number(&entry.file_name()));
+    let aside = path.join(format!("{QUARANTINE}{}", taken.max().unwrap_or(0) + 1));
+    fs::create_dir(&aside)?;
+    File::open(path)?.sync_all()?;
+    Ok(aside)
+}
+
+/// The number of a folder with things set aside.
+pub fn quarantine_number(name: &std::ffi::OsStr) -> Option<u64> {
+    name.to_str()?.strip_prefix(QUARANTINE)?.parse().ok()
+}
+
+/// Whether this life has asked the cluster for new copies, or may: from then on what is set aside is of no use to
+/// the cluster.
+pub fn is_rejoining(path: &Path) -> bool {
+    path.join(REJOINING).exists()
+}
+
+/// Remembers that, before it is done.
+pub fn note_rejoining(path: &Path) -> io::Result<()> {
+    File::create(path.join(REJOINING))?.sync_all()?;
+    File::open(path)?.sync_all()
+}
+
+fn forget_rejoining(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path.join(REJOINING)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -273,5 +340,26 @@ mod tests {
         drop(folder);
         let again = DataFolder::open(temp.path(), N1, "c", || 8).expect("opens");
         assert!(again.may_only_join(), "a life after damage never founds a cluster");
+    }
+
+    #[test]
+    fn what_was_set_aside_can_be_put_back_until_the_cluster_was_asked_for_copies() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let mut folder = DataFolder::open(temp.path(), N1, "c", || 7).expect("opens");
+        fs::create_dir(folder.engine()).expect("makes");
+        fs::write(folder.engine().join("data"), "old").expect("writes");
+        folder.quarantine(N1, "c", || 9).expect("moves");
+        fs::create_dir(folder.engine()).expect("makes");
+        assert!(matches!(folder.restore("quarantine-2"), Err(FolderError::NothingToRestore(_))));
+        assert!(matches!(folder.restore("../elsewhere"), Err(FolderError::NothingToRestore(_))));
+        note_rejoining(temp.path()).expect("notes");
+        assert!(matches!(folder.restore("quarantine-1"), Err(FolderError::Replaced(_))));
+        forget_rejoining(temp.path()).expect("forgets");
+        let aside = folder.restore("quarantine-1").expect("puts back");
+        assert!(aside.join(IDENTITY).exists(), "the life in between is kept, too");
+        assert_eq!(fs::read_to_string(folder.engine().join("data")).expect("reads"), "old");
+        drop(folder);
+        let again = DataFolder::open(temp.path(), N1, "c", || 8).expect("opens");
+        assert_eq!((again.incarnation(), again.may_only_join()), (Incarnation::from_u128(7), false));
     }
 }

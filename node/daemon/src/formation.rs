@@ -5,13 +5,13 @@
 //! without data joins: the control group mints a copy for this life of its disk.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use meridian_machine::control::{ControlChange, ControlDone, ControlRefusal};
 use meridian_model::topology::{NodeAddresses, NodeRecord};
 use meridian_model::{ClusterId, GroupId, Incarnation, LogId, NodeId, ReplicaId};
-use meridian_proto::internal as pb;
 use meridian_raft::{Group, GroupIdentity, GroupParts, Registry};
 use meridian_storage::keys::meta;
 use meridian_storage::{Durability, Family, WriteSet};
@@ -20,9 +20,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::control_plane::{ControlError, ControlPlane};
+use crate::folder;
+use crate::probe::Prober;
 
 const RETRY_AFTER: Duration = Duration::from_millis(150);
-const PROBE_MAX: Duration = Duration::from_secs(2);
 const REGISTER_MAX: Duration = Duration::from_secs(10);
 
 /// What is stored about a replica that runs here.
@@ -71,7 +72,10 @@ pub(crate) struct Formation {
     pub(crate) registry: Arc<Registry>,
     pub(crate) control: Arc<ControlPlane>,
     pub(crate) founding: Arc<Founding>,
+    pub(crate) prober: Prober,
     pub(crate) may_only_join: bool,
+    /// Where this node keeps what it set aside, if it has a disk.
+    pub(crate) folder: Option<PathBuf>,
 }
 
 enum Seen {
@@ -114,7 +118,7 @@ impl Formation {
         let mut missing = Vec::new();
         let others =
             self.config.cluster.nodes.iter().map(|node| NodeId(node.id)).filter(|node| *node != self.own);
-        let answers = others.map(|node| async move { (node, self.probe(node).await) });
+        let answers = others.map(|node| async move { (node, self.prober.ask(node).await) });
         for (node, answer) in futures::future::join_all(answers).await {
             let answer = match answer {
                 Ok(answer) => answer,
@@ -137,7 +141,7 @@ impl Formation {
         }
         if missing.is_empty() && self.may_only_join {
             let why = "damaged data was set aside here, and no node remembers the cluster: nothing is founded anew; \
-                       restore a node from its quarantine or a backup";
+                       see `meridian recover`";
             return Seen::Wait(why.into());
         }
         match missing.is_empty() && self.is_founder() {
@@ -146,20 +150,6 @@ impl Formation {
                 Seen::Wait("this node is no founder, and there is no cluster yet".into())
             }
             false => Seen::Wait(missing.join("; ")),
-        }
-    }
-
-    async fn probe(&self, node: NodeId) -> Result<pb::ProbeResponse, String> {
-        let mut client = self.parts.links.client(node).map_err(|error| error.to_string())?;
-        let request = pb::ProbeRequest {
-            from_node: self.own.0,
-            cluster_name: self.config.cluster.name.clone(),
-            incarnation: self.incarnation.0.to_vec().into(),
-        };
-        match tokio::time::timeout(PROBE_MAX, client.probe(request)).await {
-            Ok(Ok(response)) => Ok(response.into_inner()),
-            Ok(Err(status)) => Err(status.message().to_string()),
-            Err(_) => Err("no answer".into()),
         }
     }
 
@@ -244,8 +234,38 @@ impl Formation {
         }
     }
 
+    /// After damage: waits until every group that this node should have a copy of is served by others. Before that
+    /// the data set aside may be what is missing for a quorum, and asking for new copies would make it worthless.
+    async fn await_quorums(&self) -> Result<(), std::io::Error> {
+        let Some(folder) = self.folder.as_deref().filter(|folder| !folder::is_rejoining(folder)) else {
+            return Ok(());
+        };
+        let founders = || self.config.cluster.nodes.iter().map(|node| NodeId(node.id));
+        let mut said = String::new();
+        loop {
+            let elsewhere = self.prober.elsewhere(founders()).await;
+            let lacking: Vec<String> = elsewhere.lacking().map(|group| group.to_string()).collect();
+            if elsewhere.held.contains(&GroupId::CONTROL) && lacking.is_empty() {
+                return folder::note_rejoining(folder);
+            }
+            let lacking = lacking.join(", ");
+            if lacking != said || said.is_empty() {
+                tracing::warn!(
+                    lacking,
+                    "damaged data was set aside here, and without it these groups have no quorum: this node waits \
+                     for other nodes, or for `meridian recover`"
+                );
+                said = if lacking.is_empty() { "nothing is known of them".into() } else { lacking };
+            }
+            tokio::time::sleep(RETRY_AFTER).await;
+        }
+    }
+
     /// Asks the cluster for a control replica of this life, and opens it empty: the leader fills it.
     async fn join(&self) -> Result<(), std::io::Error> {
+        if self.may_only_join {
+            self.await_quorums().await?;
+        }
         tracing::info!("joining the cluster with an empty disk");
         let replica = self.register_until_known().await?;
         self.open(replica).await?;

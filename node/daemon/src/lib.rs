@@ -1,5 +1,6 @@
 //! The daemon: one node, wired from its rooms.
 
+pub mod comparison;
 pub mod config;
 pub mod control_plane;
 mod entrance;
@@ -9,6 +10,7 @@ mod intake;
 mod keeper;
 pub mod listen;
 pub mod node;
+mod probe;
 mod rooms;
 mod routes;
 mod server;

@@ -3,6 +3,7 @@
 mod certificates;
 mod dev;
 mod floor;
+mod recover;
 mod serve;
 
 use std::path::PathBuf;
@@ -33,6 +34,8 @@ enum Command {
     },
     /// Run a whole cluster in this process: a playground without configuration
     Dev(dev::DevArgs),
+    /// Say what a stopped node has set aside because it was damaged; put it back, or give it up
+    Recover(recover::RecoverArgs),
     /// Make an authority and certificates for a first cluster with TLS
     Certificates(certificates::CertificatesArgs),
     /// Measure how fast a cluster is, or what its machine can do at most
@@ -59,6 +62,9 @@ fn main() -> ExitCode {
     if let Command::Certificates(certificates) = &args.command {
         return certificates::run(certificates);
     }
+    if let Command::Recover(recover) = &args.command {
+        return recover::run(recover);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -73,7 +79,7 @@ fn main() -> ExitCode {
             Command::Dev(dev) => dev::run(dev, &mut opened).await,
             Command::Client(command) => meridian_cli::run(command, args.global).await,
             Command::Bench(command) => meridian_bench::run(command, args.global, floor::open_store).await,
-            Command::Completions { .. } | Command::Certificates(_) => ExitCode::SUCCESS,
+            Command::Completions { .. } | Command::Certificates(_) | Command::Recover(_) => ExitCode::SUCCESS,
         }
     });
     // Reads that still block on the disk must not keep the process.

@@ -13,6 +13,7 @@ use meridian_storage::{Disk, EngineError, Writer, WriterHandle};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::comparison::Comparison;
 use crate::config::{Config, ListenConfig};
 use crate::control_plane::ControlPlane;
 use crate::formation::Founding;
@@ -47,7 +48,7 @@ pub struct NodeParts {
     pub incarnation: Incarnation,
     /// Damaged data was set aside before this life: it joins its cluster and never founds one.
     pub may_only_join: bool,
-    /// Whose space to watch. `None`: a disk without end.
+    /// The data folder: its space is watched, and what is damaged is kept there. `None`: a disk without end.
     pub watched_folder: Option<PathBuf>,
 }
 
@@ -86,6 +87,7 @@ pub struct Node {
     admin: Option<String>,
     registry: Arc<Registry>,
     control: Arc<ControlPlane>,
+    comparison: Arc<Comparison>,
     writes: WriterHandle,
     disk: Disk,
     tasks: Vec<JoinHandle<()>>,
@@ -166,6 +168,7 @@ impl Node {
         };
         let registry = Arc::new(Registry::default());
         let control = ControlPlane::new(own, Arc::clone(&registry), Arc::clone(&links));
+        let comparison = Arc::new(Comparison::default());
         let rooms = Rooms {
             own,
             incarnation: parts.incarnation,
@@ -178,6 +181,8 @@ impl Node {
             parts: group_parts,
             founding: Arc::new(Founding::default()),
             may_only_join: parts.may_only_join,
+            folder: parts.watched_folder.clone(),
+            comparison: Arc::clone(&comparison),
             tls,
         };
         let (stop, stopped) = watch::channel(false);
@@ -194,6 +199,7 @@ impl Node {
             admin,
             registry,
             control,
+            comparison,
             writes: parts.writes,
             disk: parts.disk,
             tasks,
@@ -232,6 +238,11 @@ impl Node {
         &self.control
     }
 
+    /// What came of comparing its tables with other nodes'.
+    pub fn comparison(&self) -> &Arc<Comparison> {
+        &self.comparison
+    }
+
     /// Waits until the node fails by itself. Cancel safe.
     pub async fn failed(&mut self) -> NodeError {
         let writes = self.writes.clone();
@@ -248,7 +259,8 @@ impl Node {
     /// Hands over what it leads, then stops: nobody waits for an election.
     pub async fn leave(self) {
         let clocks = self.control.clocks();
-        keeper::leadership::say_goodbye(&self.registry, clocks, GOODBYE_MAX).await;
+        let why = "this node stops";
+        keeper::leadership::hand_over_all(&self.registry, clocks, why, GOODBYE_MAX).await;
         self.stop().await;
     }
 

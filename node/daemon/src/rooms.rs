@@ -1,5 +1,6 @@
 //! The rooms of a node and how they are wired: services on listeners, keepers, formation.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use meridian_raft::{ClockBook, GroupParts, Registry};
 use meridian_storage::WriterHandle;
 use tokio::task::JoinHandle;
 
+use crate::comparison::Comparison;
 use crate::config::Config;
 use crate::control_plane::ControlPlane;
 use crate::formation::{Formation, Founding};
@@ -24,6 +26,7 @@ use crate::intake::Intake;
 use crate::keeper::{DiskSpace, Keeper};
 use crate::listen::Bound;
 use crate::node::NodeError;
+use crate::probe::Prober;
 use crate::routes::Routing;
 use crate::server::{self, Life};
 use crate::services::{Admin, Forwarder, Metadata, Peer, Producers, Publish, Read};
@@ -58,6 +61,9 @@ pub(crate) struct Rooms {
     pub(crate) parts: GroupParts,
     pub(crate) founding: Arc<Founding>,
     pub(crate) may_only_join: bool,
+    /// The data folder, if there is one.
+    pub(crate) folder: Option<PathBuf>,
+    pub(crate) comparison: Arc<Comparison>,
     pub(crate) tls: Option<Arc<Tls>>,
 }
 
@@ -126,6 +132,7 @@ impl Rooms {
             control: Arc::clone(&self.control),
             founding: Arc::clone(&self.founding),
             producers,
+            registry: Arc::clone(&self.registry),
         })
         .max_decoding_message_size(RPC_BYTES_MAX)
         .max_encoding_message_size(RPC_BYTES_MAX);
@@ -165,6 +172,7 @@ impl Rooms {
         let source = crate::telemetry::metrics::Source {
             registry: Arc::clone(&self.registry),
             parts: self.parts.clone(),
+            comparison: Arc::clone(&self.comparison),
         };
         let router = crate::telemetry::metrics::router(source);
         tasks.push(tokio::spawn(async move {
@@ -185,12 +193,25 @@ impl Rooms {
             storage: self.config.storage,
             membership: self.config.membership,
             disk,
+            prober: self.prober(),
+            folder: self.folder.clone(),
+            comparison: Arc::clone(&self.comparison),
         };
         keeper.spawn()
     }
 
+    fn prober(&self) -> Prober {
+        Prober {
+            own: self.own,
+            incarnation: self.incarnation,
+            cluster_name: self.config.cluster.name.clone(),
+            links: Arc::clone(&self.links),
+        }
+    }
+
     pub(crate) fn join_cluster(self, failed: tokio::sync::mpsc::Sender<NodeError>) -> JoinHandle<()> {
         let formation = Formation {
+            prober: self.prober(),
             own: self.own,
             incarnation: self.incarnation,
             addresses: self.addresses,
@@ -200,6 +221,7 @@ impl Rooms {
             control: self.control,
             founding: self.founding,
             may_only_join: self.may_only_join,
+            folder: self.folder,
         };
         tokio::spawn(async move {
             if let Err(error) = formation.run().await {

@@ -111,7 +111,7 @@ async fn serve(config: Config, opened: &mut Vec<Opened>) -> Result<(), ServeErro
         node.leave().await;
         return Ok(());
     };
-    if let NodeError::Engine(EngineError::Corruption(why)) = &failure {
+    if let NodeError::Engine(EngineError::Corruption(why) | EngineError::DamagedValue(why)) = &failure {
         tracing::error!(why, "the data is damaged: it is condemned, and set aside at the next start");
         if let Err(error) = DataFolder::condemn(&data, why) {
             tracing::error!(%error, "the data could not be marked as condemned");
@@ -179,7 +179,7 @@ pub(crate) async fn start(config: Config, opened: &mut Vec<Opened>) -> Result<No
     Ok(node)
 }
 
-fn draw() -> u128 {
+pub(crate) fn draw() -> u128 {
     u128::from(next_random()) << 64 | u128::from(next_random())
 }
 

@@ -23,6 +23,9 @@ pub struct ExchangeRequest {
     /// The sender's disk is at its watermark.
     #[prost(bool, tag = "4")]
     pub disk_full: bool,
+    /// A write of the sender hangs: it should lead nothing.
+    #[prost(bool, tag = "5")]
+    pub disk_stalled: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ExchangeResponse {
@@ -32,6 +35,8 @@ pub struct ExchangeResponse {
     pub clock_ms: u64,
     #[prost(bool, tag = "3")]
     pub disk_full: bool,
+    #[prost(bool, tag = "4")]
+    pub disk_stalled: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LogPosition {
@@ -261,6 +266,9 @@ pub struct ProbeRequest {
     /// 16 bytes: the life of the asking node's data folder.
     #[prost(bytes = "bytes", tag = "3")]
     pub incarnation: ::prost::bytes::Bytes,
+    /// Also say which groups the asking node should hold, and which of them have a quorum now.
+    #[prost(bool, tag = "4")]
+    pub with_groups: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ProbeResponse {
@@ -279,6 +287,18 @@ pub struct ProbeResponse {
     /// meanwhile must wait for the cluster and join it.
     #[prost(btree_map = "uint64, bytes", tag = "6")]
     pub founders: ::prost::alloc::collections::BTreeMap<u64, ::prost::bytes::Bytes>,
+    /// Groups of which the asking node should hold a copy, as far as the answering node knows.
+    #[prost(uint64, repeated, tag = "7")]
+    pub held_groups: ::prost::alloc::vec::Vec<u64>,
+    /// Those of them that the answering node leads, and whose quorum has just confirmed that.
+    #[prost(uint64, repeated, tag = "8")]
+    pub led_groups: ::prost::alloc::vec::Vec<u64>,
+    /// Where the nodes it knows are for other nodes.
+    #[prost(btree_map = "uint64, string", tag = "9")]
+    pub raft_addresses: ::prost::alloc::collections::BTreeMap<
+        u64,
+        ::prost::alloc::string::String,
+    >,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ProposeControlRequest {
@@ -335,6 +355,26 @@ pub struct FenceResponse {
     /// A meridian.v1.ErrorReason.
     #[prost(int32, tag = "4")]
     pub refused_reason: i32,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StateDigestsRequest {
+    #[prost(uint64, tag = "1")]
+    pub from_node: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct StateDigestsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub digests: ::prost::alloc::vec::Vec<StateDigest>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StateDigest {
+    #[prost(uint64, tag = "1")]
+    pub group: u64,
+    #[prost(uint64, tag = "2")]
+    pub index: u64,
+    /// 32 bytes.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub digest: ::prost::bytes::Bytes,
 }
 /// Generated client implementations.
 pub mod peer_service_client {
@@ -583,6 +623,33 @@ pub mod peer_service_client {
                 .insert(GrpcMethod::new("meridian.internal.v1.PeerService", "Fence"));
             self.inner.unary(req, path, codec).await
         }
+        /// What the tables of this node's replicas were at the indexes where replicas compare them.
+        pub async fn state_digests(
+            &mut self,
+            request: impl tonic::IntoRequest<super::StateDigestsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::StateDigestsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/meridian.internal.v1.PeerService/StateDigests",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("meridian.internal.v1.PeerService", "StateDigests"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -643,6 +710,14 @@ pub mod peer_service_server {
             &self,
             request: tonic::Request<super::FenceRequest>,
         ) -> std::result::Result<tonic::Response<super::FenceResponse>, tonic::Status>;
+        /// What the tables of this node's replicas were at the indexes where replicas compare them.
+        async fn state_digests(
+            &self,
+            request: tonic::Request<super::StateDigestsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::StateDigestsResponse>,
+            tonic::Status,
+        >;
     }
     /// What nodes of one region say to each other. Not for clients.
     #[derive(Debug)]
@@ -978,6 +1053,51 @@ pub mod peer_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = FenceSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/meridian.internal.v1.PeerService/StateDigests" => {
+                    #[allow(non_camel_case_types)]
+                    struct StateDigestsSvc<T: PeerService>(pub Arc<T>);
+                    impl<
+                        T: PeerService,
+                    > tonic::server::UnaryService<super::StateDigestsRequest>
+                    for StateDigestsSvc<T> {
+                        type Response = super::StateDigestsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::StateDigestsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PeerService>::state_digests(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = StateDigestsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

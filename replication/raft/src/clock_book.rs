@@ -1,4 +1,4 @@
-//! What the other nodes said of themselves, and when: their clocks, and whether their disks are full.
+//! What the other nodes said of themselves, and when: their clocks, and how their disks are.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,19 +17,30 @@ pub struct ClockBook {
     clock: Arc<dyn Clock>,
     heard: Mutex<BTreeMap<NodeId, Heard>>,
     disk_full: AtomicBool,
+    disk_stalled: AtomicBool,
+}
+
+/// How a node's disk is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DiskState {
+    /// At its watermark.
+    pub full: bool,
+    /// A write hangs.
+    pub stalled: bool,
 }
 
 #[derive(Clone, Copy)]
 struct Heard {
     clock: UnixMs,
-    disk_full: bool,
+    disk: DiskState,
     at: Instant,
 }
 
 impl ClockBook {
     /// An empty book of node `own`.
     pub fn new(own: NodeId, clock: Arc<dyn Clock>) -> Arc<Self> {
-        Arc::new(Self { own, clock, heard: Mutex::default(), disk_full: AtomicBool::new(false) })
+        let (disk_full, disk_stalled) = (AtomicBool::new(false), AtomicBool::new(false));
+        Arc::new(Self { own, clock, heard: Mutex::default(), disk_full, disk_stalled })
     }
 
     /// This node.
@@ -43,9 +54,9 @@ impl ClockBook {
     }
 
     /// Notes what a peer said.
-    pub fn heard(&self, node: NodeId, clock_ms: u64, disk_full: bool) {
+    pub fn heard(&self, node: NodeId, clock_ms: u64, disk: DiskState) {
         if clock_ms > 0 && node != self.own {
-            let heard = Heard { clock: UnixMs(clock_ms), disk_full, at: Instant::now() };
+            let heard = Heard { clock: UnixMs(clock_ms), disk, at: Instant::now() };
             self.heard.lock().insert(node, heard);
         }
     }
@@ -55,6 +66,16 @@ impl ClockBook {
         self.disk_full.store(full, Ordering::Relaxed);
     }
 
+    /// Notes whether a write of this node hangs; peers are told.
+    pub fn set_disk_stalled(&self, stalled: bool) {
+        self.disk_stalled.store(stalled, Ordering::Relaxed);
+    }
+
+    /// How this node's disk is.
+    pub fn own_disk(&self) -> DiskState {
+        DiskState { full: self.own_disk_full(), stalled: self.disk_stalled.load(Ordering::Relaxed) }
+    }
+
     /// Whether this node's disk is at its watermark.
     pub fn own_disk_full(&self) -> bool {
         self.disk_full.load(Ordering::Relaxed)
@@ -62,10 +83,20 @@ impl ClockBook {
 
     /// Whether a node's disk was at its watermark when it was last heard of.
     pub fn disk_full(&self, node: NodeId) -> bool {
-        match node == self.own {
-            true => self.own_disk_full(),
-            false => self.heard.lock().get(&node).is_some_and(|heard| heard.disk_full && fresh(heard)),
+        self.disk_of(node).full
+    }
+
+    /// Whether a node is there and no write of it hangs: it may lead.
+    pub fn may_lead(&self, node: NodeId) -> bool {
+        self.clock_of(node).is_some() && !self.disk_of(node).stalled
+    }
+
+    fn disk_of(&self, node: NodeId) -> DiskState {
+        if node == self.own {
+            return self.own_disk();
         }
+        let heard = self.heard.lock().get(&node).copied();
+        heard.filter(fresh).map_or_else(DiskState::default, |heard| heard.disk)
     }
 
     /// The peer's clock as it should stand now, if it was heard from lately.

@@ -15,6 +15,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::task::JoinHandle;
 
 use crate::clock_book::ClockBook;
+use crate::digest::{self, StateDigest};
 use crate::log_store::{LogStore, TailBudget};
 use crate::machine_store::MachineStore;
 use crate::network::{GroupNetwork, Links};
@@ -114,7 +115,7 @@ impl Group {
         let GroupIdentity { group, history, replica } = identity;
         let (writer, budget, keep) = (parts.writer.clone(), Arc::clone(&parts.budget), parts.disk.clone());
         let log = parts.disk.read(move |_| Ok(LogStore::open(group, writer, keep, budget))).await?;
-        let log = log.inspect_err(|error| parts.disk.report_if_damage(error))?;
+        let log = log.inspect_err(|error| parts.disk.report_if_damage(group, error))?;
         let machine =
             MachineStore::open(group, history, parts.writer.clone(), parts.disk.clone(), log.clone()).await?;
         let (view, trims) = (machine.view(), machine.trims());
@@ -327,6 +328,14 @@ impl Group {
     /// Stands for election now: for the node that should lead a new group.
     pub async fn elect(&self) -> Result<(), io::Error> {
         self.raft.trigger().elect(true).await.map_err(io::Error::other)
+    }
+
+    /// The digest of the tables as they are now. `None` where nothing was applied yet, or while catching up.
+    pub async fn state_digest(&self) -> Result<Option<StateDigest>, io::Error> {
+        match self.parts.writer.freeze().await {
+            Some(frozen) => digest::of(self.id(), frozen, &self.parts.disk).await,
+            None => Ok(None),
+        }
     }
 
     /// Stops the replica. What was acked stays on disk.

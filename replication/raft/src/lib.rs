@@ -5,6 +5,7 @@
 //! [`Registry`] holds the groups of a node.
 
 pub mod clock_book;
+pub mod digest;
 pub mod group;
 pub mod log_store;
 pub mod machine_store;
@@ -18,7 +19,8 @@ pub mod types;
 pub mod view;
 pub mod wire;
 
-pub use clock_book::ClockBook;
+pub use clock_book::{ClockBook, DiskState};
+pub use digest::StateDigest;
 pub use group::{Group, GroupConfig, GroupIdentity, GroupParts};
 pub use proposer::ProposeError;
 pub use registry::Registry;

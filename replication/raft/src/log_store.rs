@@ -149,19 +149,24 @@ impl LogStore {
     }
 
     async fn read_disk(&self, from: u64, to: u64, bytes: usize) -> Result<Vec<Entry>, io::Error> {
+        let read = self.read_stored(from, to, bytes).await;
+        read.inspect_err(|error| self.0.disk.report_if_damage(self.0.group, error))
+    }
+
+    async fn read_stored(&self, from: u64, to: u64, bytes: usize) -> Result<Vec<Entry>, io::Error> {
         let range = keys::log::range(self.0.group, from, to);
         let bytes = bytes.min(READ_BYTES);
         let rows =
             self.0.disk.read(move |engine| engine.scan(Family::Log, &range, usize::MAX, bytes)).await?;
-        let entries: Result<Vec<Entry>, io::Error> =
-            rows.into_iter().map(|(_, value)| decode_entry(value)).collect();
-        let entries = entries.inspect_err(|error| self.0.disk.report_damage(&error.to_string()))?;
+        let entries =
+            rows.into_iter().map(|(_, value)| decode_entry(value)).collect::<Result<Vec<Entry>, _>>()?;
         let dense = entries.iter().zip(from..).all(|(entry, index)| entry.log_id.index == index);
         match dense {
             true => Ok(entries),
+            // Not damage: a purge or a truncation may have come in between.
             false => Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("{}: the log has a hole", self.0.group),
+                io::ErrorKind::NotFound,
+                format!("{}: entry {from} is not in the log", self.0.group),
             )),
         }
     }

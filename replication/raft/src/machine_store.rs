@@ -19,6 +19,7 @@ use meridian_storage::{Disk, Durability, Engine, Family, WriteSet, WriterHandle}
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
 use tokio::sync::watch;
 
+use crate::digest;
 use crate::log_store::LogStore;
 use crate::snapshot::{Cursor, Installing, Outgoing, SnapshotData, Staging, boundary_of, encode_boundary};
 use crate::types::{Entry, LogId, Payload, Reply, SnapshotMeta, StoredMembership, TypeConfig};
@@ -42,6 +43,8 @@ pub struct MachineStore {
     boundaries: BTreeMap<u64, StoredMembership>,
     trimmed: watch::Sender<u64>,
     snapshot_untrimmed: bool,
+    /// The entry just applied is one after which replicas compare their tables.
+    digest_due: bool,
 }
 
 /// All rows of a group's state, in key order.
@@ -129,6 +132,7 @@ impl MachineStore {
             boundaries,
             trimmed,
             snapshot_untrimmed: false,
+            digest_due: false,
         })
     }
 
@@ -218,6 +222,7 @@ impl MachineStore {
                 set.put(Family::Index, index::encode(group, *base), index::encode_row(row));
             }
             Effect::SegmentClosed { at } => {
+                self.digest_due |= digest::is_due(at.index);
                 self.boundaries.insert(at.index, self.membership.clone());
                 let key = state::encode(group, Table::BoundaryMembership, &at.index.to_be_bytes());
                 set.put(Family::State, key, wire::encode_stored_membership(&self.membership));
@@ -249,6 +254,20 @@ impl MachineStore {
         self.writer.submit(set, Durability::Ordered, move |result| {
             if result.is_ok() {
                 view.flushed(end);
+            }
+        });
+    }
+
+    /// Freezes the tables as this entry leaves them; the digest itself is made beside the way of the messages.
+    fn take_digest(&self) {
+        let (frozen, disk, view, group) =
+            (self.writer.freeze(), self.disk.clone(), Arc::clone(&self.view), self.group);
+        tokio::spawn(async move {
+            let Some(frozen) = frozen.await else { return };
+            match digest::of(group, frozen, &disk).await {
+                Ok(Some(digest)) => view.remember_digest(digest),
+                Ok(None) => {}
+                Err(error) => tracing::warn!(%group, %error, "the tables could not be read for a digest"),
             }
         });
     }
@@ -326,8 +345,12 @@ impl RaftStateMachine<TypeConfig> for MachineStore {
             if let Some(responder) = responder {
                 responder.send(reply);
             }
-            if set.bytes() > WRITE_BYTES {
+            let digest_due = std::mem::take(&mut self.digest_due);
+            if digest_due || set.bytes() > WRITE_BYTES {
                 self.submit(std::mem::take(&mut set));
+            }
+            if digest_due {
+                self.take_digest();
             }
         }
         self.submit(set);

@@ -17,6 +17,7 @@ use meridian_storage::{Disk, Family};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
+use crate::digest::{Digests, StateDigest};
 use crate::log_store::LogStore;
 use crate::types::Payload;
 
@@ -99,6 +100,7 @@ pub struct GroupView {
     machine: RwLock<Machine>,
     rows: RwLock<Rows>,
     applied: watch::Sender<Applied>,
+    digests: Digests,
 }
 
 impl GroupView {
@@ -110,7 +112,16 @@ impl GroupView {
         catching_up: bool,
     ) -> Self {
         let applied = watch::Sender::new(Applied { catching_up, ..Applied::default() });
-        let view = Self { group, disk, log, machine: RwLock::new(machine), rows: RwLock::default(), applied };
+        let digests = Digests::default();
+        let view = Self {
+            group,
+            disk,
+            log,
+            machine: RwLock::new(machine),
+            rows: RwLock::default(),
+            applied,
+            digests,
+        };
         view.reset_rows();
         view
     }
@@ -123,6 +134,15 @@ impl GroupView {
     /// Follows the state.
     pub fn watch(&self) -> watch::Receiver<Applied> {
         self.applied.subscribe()
+    }
+
+    pub(crate) fn remember_digest(&self, digest: StateDigest) {
+        self.digests.remember(digest);
+    }
+
+    /// The last digests of the tables, oldest first: to be compared with those of other replicas at equal indexes.
+    pub fn digests(&self) -> Vec<StateDigest> {
+        self.digests.all()
     }
 
     /// Looks at the machine. Short: applying waits meanwhile.

@@ -1,5 +1,6 @@
 //! The port to a storage engine.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -157,6 +158,9 @@ pub enum EngineError {
     /// What is stored is not what was written. The data folder is condemned.
     #[error("stored data is damaged: {0}")]
     Corruption(String),
+    /// One value, or a file that holds nothing but values, is damaged or gone. The other rows can be trusted.
+    #[error("a stored value is damaged: {0}")]
+    DamagedValue(String),
     /// The disk refused.
     #[error("the disk failed: {0}")]
     Io(String),
@@ -171,7 +175,7 @@ pub enum EngineError {
 impl From<EngineError> for std::io::Error {
     fn from(error: EngineError) -> Self {
         let kind = match error {
-            EngineError::Corruption(_) => std::io::ErrorKind::InvalidData,
+            EngineError::Corruption(_) | EngineError::DamagedValue(_) => std::io::ErrorKind::InvalidData,
             EngineError::NoSpace(_) => std::io::ErrorKind::StorageFull,
             EngineError::Io(_) | EngineError::Closed => std::io::ErrorKind::Other,
         };
@@ -206,6 +210,10 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Gives disk space of a deleted range back where that is cheap. Only a hint.
     fn reclaim(&self, family: Family, range: &Range) -> Result<(), EngineError>;
+
+    /// Keeps a copy of everything as it is now in `folder`, which must not exist: for somebody to look at what is
+    /// damaged. Shares files where it can. An engine without files keeps nothing.
+    fn keep_aside(&self, folder: &Path) -> Result<(), EngineError>;
 
     /// Bytes on disk, all families.
     fn disk_bytes(&self) -> u64;

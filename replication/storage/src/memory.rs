@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -162,6 +163,10 @@ impl Engine for MemoryEngine {
     }
 
     fn reclaim(&self, _family: Family, _range: &Range) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    fn keep_aside(&self, _folder: &Path) -> Result<(), EngineError> {
         Ok(())
     }
 

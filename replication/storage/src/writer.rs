@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::engine::{Engine, EngineError, WriteSet};
+use crate::engine::{Engine, EngineError, EngineSnapshot, WriteSet};
 
 /// Bytes that go into one engine write at the most, beyond its first set.
 const WRITE_BYTES_MAX: usize = 2 * 1024 * 1024;
@@ -25,11 +25,14 @@ pub enum Durability {
 }
 
 type Done = Box<dyn FnOnce(Result<(), EngineError>) + Send>;
+type Frozen = oneshot::Sender<Arc<dyn EngineSnapshot>>;
 
 struct Job {
     set: WriteSet,
     durability: Durability,
     done: Option<Done>,
+    /// Whoever wants the engine frozen right behind this write.
+    frozen: Option<Frozen>,
 }
 
 /// The end that groups hold. Cheap to clone.
@@ -50,12 +53,21 @@ impl WriterHandle {
         durability: Durability,
         done: impl FnOnce(Result<(), EngineError>) + Send + 'static,
     ) {
-        self.send(Job { set, durability, done: Some(Box::new(done)) });
+        self.send(Job { set, durability, done: Some(Box::new(done)), frozen: None });
     }
 
     /// Queues a write nobody waits for.
     pub fn submit_ordered(&self, set: WriteSet) {
-        self.send(Job { set, durability: Durability::Ordered, done: None });
+        self.send(Job { set, durability: Durability::Ordered, done: None, frozen: None });
+    }
+
+    /// The engine as it is behind everything queued so far and before anything queued from now on. Ends a write
+    /// early, so it is not for every day. `None` if the writer stopped.
+    pub fn freeze(&self) -> impl Future<Output = Option<Arc<dyn EngineSnapshot>>> + Send + use<> {
+        let (tx, rx) = oneshot::channel();
+        let set = WriteSet::default();
+        self.send(Job { set, durability: Durability::Ordered, done: None, frozen: Some(tx) });
+        async move { rx.await.ok() }
     }
 
     /// Queues a write and waits until it is as durable as asked. Cancelling does not take it back.
@@ -80,6 +92,14 @@ impl WriterHandle {
             let writes = self.writes.load(Ordering::Relaxed);
             still = if self.backlog_bytes() > 0 && writes == seen { still + 1 } else { 0 };
             seen = writes;
+        }
+    }
+
+    /// Waits until a write is done, or nothing waits for one; looks every so often. Cancel safe.
+    pub async fn moved_on(&self, look_every: Duration) {
+        let seen = self.writes.load(Ordering::Relaxed);
+        while self.backlog_bytes() > 0 && self.writes.load(Ordering::Relaxed) == seen {
+            tokio::time::sleep(look_every).await;
         }
     }
 
@@ -142,8 +162,14 @@ impl Writer {
             let batch = self.collect(first);
             let bytes: u64 = batch.iter().map(|job| job.set.bytes() as u64).sum();
             let sync = batch.iter().any(|job| job.durability == Durability::Synced);
-            let (sets, done): (Vec<WriteSet>, Vec<Option<Done>>) =
-                batch.into_iter().map(|job| (job.set, job.done)).unzip();
+            let mut frozen = None;
+            let (sets, done): (Vec<WriteSet>, Vec<Option<Done>>) = batch
+                .into_iter()
+                .map(|job| {
+                    frozen = job.frozen;
+                    (job.set, job.done)
+                })
+                .unzip();
             if let Some(latency) = self.latency {
                 tokio::time::sleep(latency).await;
             }
@@ -159,13 +185,17 @@ impl Writer {
                 self.failed.send_replace(Some(error));
                 return;
             }
+            if let Some(frozen) = frozen {
+                // Nobody may wait for it any more.
+                drop(frozen.send(Arc::clone(&self.engine).snapshot()));
+            }
         }
     }
 
     fn collect(&mut self, first: Job) -> Vec<Job> {
         let mut bytes = first.set.bytes();
         let mut batch = vec![first];
-        while bytes < WRITE_BYTES_MAX {
+        while bytes < WRITE_BYTES_MAX && batch.last().is_none_or(|job| job.frozen.is_none()) {
             let Ok(job) = self.jobs.try_recv() else { break };
             bytes += job.set.bytes();
             batch.push(job);

@@ -10,7 +10,7 @@ use meridian_raft::{Group, GroupIdentity};
 use meridian_storage::keys::{index, log, meta, state};
 use meridian_storage::{Durability, Family, WriteSet};
 
-use super::Keeper;
+use super::{Keeper, damage};
 use crate::formation::StoredReplica;
 
 /// How long a founder waits for the one that should lead before it founds the group itself.
@@ -58,7 +58,8 @@ impl Keeper {
 
     async fn ensure(&self, placement: &Placement, replica: ReplicaId) -> io::Result<()> {
         if let Some(group) = self.registry.get(placement.group) {
-            if group.replica() == replica && group.fatal().is_none() {
+            let damaged = self.parts.disk.is_damaged(placement.group);
+            if group.replica() == replica && (group.fatal().is_none() || damaged) {
                 return Ok(());
             }
             if let Some(why) = group.fatal() {
@@ -70,6 +71,11 @@ impl Keeper {
             }
         }
         let stored = StoredReplica::load(&self.parts, placement.group).await?;
+        if stored.is_some_and(|stored| stored.replica == replica)
+            && self.is_condemned(placement.group).await?
+        {
+            return Ok(());
+        }
         if stored.is_some_and(|stored| stored.replica != replica) {
             self.destroy(placement.group).await?;
         }
@@ -83,6 +89,18 @@ impl Keeper {
             self.found(placement, group);
         }
         Ok(())
+    }
+
+    /// Whether the stored copy may not be opened. Whoever keeps damaged copies is told of those found at a start.
+    async fn is_condemned(&self, group: GroupId) -> io::Result<bool> {
+        if self.parts.disk.is_damaged(group) {
+            return Ok(true);
+        }
+        let why = damage::condemned(self, group).await?;
+        if let Some(why) = &why {
+            self.parts.disk.report_damaged_group(group, why);
+        }
+        Ok(why.is_some())
     }
 
     /// Founds a new group. The node that should lead does it at once; the others only if it does not.
@@ -122,14 +140,14 @@ impl Keeper {
         }
     }
 
-    async fn stop(&self, group: GroupId) {
+    pub(super) async fn stop(&self, group: GroupId) {
         if let Some(group) = self.registry.remove(group) {
             group.shutdown().await;
         }
     }
 
     /// Removes everything stored of a group: its id is never used again.
-    async fn destroy(&self, group: GroupId) -> io::Result<()> {
+    pub(super) async fn destroy(&self, group: GroupId) -> io::Result<()> {
         let mut set = WriteSet::default();
         set.delete_range(Family::Log, log::all(group));
         set.delete_range(Family::Index, index::all(group));
@@ -137,6 +155,7 @@ impl Keeper {
         set.delete_range(Family::Meta, meta::all(group));
         set.delete_range(Family::Staging, meta::all(group));
         self.parts.writer.write(set, Durability::Synced).await?;
+        self.parts.disk.forget_damage(group);
         Ok(self.parts.disk.read(move |engine| engine.reclaim(Family::Log, &log::all(group))).await?)
     }
 }

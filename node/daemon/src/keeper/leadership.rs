@@ -27,8 +27,10 @@ pub(super) async fn keep(keeper: Keeper) {
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         seen.look(&keeper);
-        let led = keeper.registry.all().into_iter().filter(|group| group.is_leader());
-        let due = led.filter_map(|group| Some((keeper.successor(&group, &mut seen)?, group)));
+        let led: Vec<_> = keeper.registry.all().into_iter().filter(|group| group.is_leader()).collect();
+        // Whoever leads anew is looked at twice again.
+        seen.off.retain(|off| led.iter().any(|group| group.id() == *off));
+        let due = led.into_iter().filter_map(|group| Some((keeper.successor(&group, &mut seen)?, group)));
         let due: Vec<_> = due.take(HANDOVERS_MAX).collect();
         let handovers = due.into_iter().map(|((replica, why), group)| hand_over(group, replica, why));
         futures::future::join_all(handovers).await;
@@ -40,7 +42,7 @@ pub(super) async fn keep(keeper: Keeper) {
 struct Seen {
     /// Since when each node has been heard from without a gap.
     steady: BTreeMap<NodeId, Instant>,
-    /// Groups among whose voters this node's clock was off.
+    /// Groups led here among whose voters this node's clock was off.
     off: BTreeSet<GroupId>,
 }
 
@@ -48,7 +50,7 @@ impl Seen {
     fn look(&mut self, keeper: &Keeper) {
         let nodes = keeper.control.look(|machine| machine.nodes().map(|record| record.node).collect());
         let nodes: Vec<NodeId> = nodes.unwrap_or_default();
-        let heard = |node: &NodeId| keeper.parts.clocks.clock_of(*node).is_some();
+        let heard = |node: &NodeId| keeper.parts.clocks.may_lead(*node);
         self.steady.retain(|node, _| heard(node));
         let now = Instant::now();
         for node in nodes.into_iter().filter(heard) {
@@ -71,7 +73,8 @@ impl Keeper {
             let clock = self.parts.clocks.clock_of(node);
             clock.is_some_and(|clock| clock.0.abs_diff(time.upper.0) <= CLOCK_SKEW_MS_MAX)
         };
-        let others = || voters.iter().filter(|(_, node)| **node != self.own && agrees(**node));
+        let fit = |node: NodeId| node != self.own && agrees(node) && self.parts.clocks.may_lead(node);
+        let others = || voters.iter().filter(|(_, node)| fit(**node));
         if !agrees(self.own) {
             // Seen once, it may be that the others' clocks moved too and their word is on its way.
             if seen.off.insert(group.id()) {
@@ -107,7 +110,7 @@ impl Keeper {
             Some(fit.map(|(replica, node)| (*replica, *node)).collect::<Vec<_>>())
         })??;
         let preferred = self.preferred(group.id());
-        let heard = serves.into_iter().filter(|(_, node)| self.parts.clocks.clock_of(*node).is_some());
+        let heard = serves.into_iter().filter(|(_, node)| self.parts.clocks.may_lead(*node));
         let order = |(replica, node): &(ReplicaId, NodeId)| {
             (Some(*node) != preferred, group.lag(*replica).unwrap_or(u64::MAX))
         };
@@ -122,15 +125,20 @@ impl Keeper {
     }
 }
 
-/// Hands every group over that this node leads, all at once: for a node that is about to stop. Returns once none
-/// is led here any more, or after `within`.
-pub(crate) async fn say_goodbye(registry: &Registry, clocks: &ClockBook, within: Duration) {
+/// Hands every group over that this node leads and another can lead, all at once: for a node that is about to stop,
+/// or cannot lead now. Returns once none of those is led here any more, or after `within`.
+pub(crate) async fn hand_over_all(
+    registry: &Registry,
+    clocks: &ClockBook,
+    why: &'static str,
+    within: Duration,
+) {
     let leave = registry.all().into_iter().filter(|group| group.is_leader()).filter_map(|group| {
         let others = group.members().0.into_iter().filter(|(_, node)| *node != clocks.own());
-        let heard = others.filter(|(_, node)| clocks.clock_of(*node).is_some());
+        let heard = others.filter(|(_, node)| clocks.may_lead(*node));
         let (successor, _) = heard.min_by_key(|(replica, _)| group.lag(*replica).unwrap_or(u64::MAX))?;
         Some(async move {
-            hand_over(Arc::clone(&group), successor, "this node stops").await;
+            hand_over(Arc::clone(&group), successor, why).await;
             while group.is_leader() {
                 group.changed().await;
             }

@@ -3,12 +3,16 @@
 mod addresses;
 mod balance;
 mod control_log;
+mod damage;
+mod digests;
 mod disk;
 mod groups;
 pub(crate) mod leadership;
 mod membership;
 mod retention;
+mod stall;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,8 +20,10 @@ use meridian_model::{Incarnation, NodeId};
 use meridian_raft::{GroupParts, Registry};
 use tokio::task::JoinHandle;
 
+use crate::comparison::Comparison;
 use crate::config::{MembershipConfig, StorageConfig};
 use crate::control_plane::ControlPlane;
+use crate::probe::Prober;
 
 pub(crate) use disk::{DiskSpace, Endless, FileSystem};
 
@@ -35,6 +41,10 @@ pub(crate) struct Keeper {
     pub(crate) storage: StorageConfig,
     pub(crate) membership: MembershipConfig,
     pub(crate) disk: Arc<dyn DiskSpace>,
+    pub(crate) prober: Prober,
+    /// The data folder, if there is one: what is damaged is kept there.
+    pub(crate) folder: Option<PathBuf>,
+    pub(crate) comparison: Arc<Comparison>,
 }
 
 impl Keeper {
@@ -44,10 +54,13 @@ impl Keeper {
             tokio::spawn(addresses::keep(self.clone())),
             tokio::spawn(balance::keep(self.clone())),
             tokio::spawn(control_log::keep(self.clone())),
+            tokio::spawn(damage::keep(self.clone())),
+            tokio::spawn(digests::keep(self.clone())),
             tokio::spawn(groups::keep(self.clone())),
             tokio::spawn(leadership::keep(self.clone())),
             tokio::spawn(membership::keep(self.clone())),
             tokio::spawn(retention::keep(self.clone())),
+            tokio::spawn(stall::keep(self.clone())),
             tokio::spawn(disk::keep(self)),
         ]
     }

@@ -1,10 +1,13 @@
 //! `PeerService`: Raft's lanes and the few questions nodes ask each other.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use meridian_model::{Incarnation, NodeId, ProducerId};
+use meridian_model::{GroupId, Incarnation, NodeId, ProducerId};
 use meridian_proto::internal as pb;
 use meridian_proto::internal::peer_service_server::PeerService;
+use meridian_raft::Registry;
 use meridian_raft::network::{Links, RaftService, Speaker};
 use tonic::{Request, Response, Status, Streaming};
 
@@ -12,6 +15,9 @@ use super::open_producer::Producers;
 use crate::control_plane::ControlPlane;
 use crate::entrance;
 use crate::formation::Founding;
+
+/// How long a quorum may take to confirm a leader, for a node that asks who serves its groups.
+const CONFIRM_MAX: Duration = Duration::from_secs(1);
 
 /// What other nodes may ask of this one.
 pub(crate) struct Peer {
@@ -23,6 +29,7 @@ pub(crate) struct Peer {
     pub(crate) control: Arc<ControlPlane>,
     pub(crate) founding: Arc<Founding>,
     pub(crate) producers: Arc<Producers>,
+    pub(crate) registry: Arc<Registry>,
 }
 
 /// For whom the other end may speak.
@@ -30,6 +37,29 @@ fn speaker<T>(request: &Request<T>) -> Speaker {
     match request.extensions().get::<entrance::Peer>().and_then(entrance::Peer::nodes) {
         Some(nodes) => Speaker::Proved(nodes.to_vec()),
         None => Speaker::Believed,
+    }
+}
+
+impl Peer {
+    /// Those of the groups that this node leads, confirmed by a quorum now.
+    async fn led(&self, groups: &[u64]) -> Vec<u64> {
+        let here = groups.iter().filter_map(|id| self.registry.get(GroupId(*id)));
+        let led = here
+            .filter(|group| group.is_leader())
+            .map(|group| async move { group.linearizable(CONFIRM_MAX).await.ok().map(|_| group.id().0) });
+        futures::future::join_all(led).await.into_iter().flatten().collect()
+    }
+
+    fn addresses(&self) -> BTreeMap<u64, String> {
+        let known = self.control.look(|machine| {
+            machine.nodes().map(|record| (record.node.0, record.addresses.raft.clone())).collect()
+        });
+        known.unwrap_or_default()
+    }
+
+    fn held_by(&self, node: NodeId) -> Vec<u64> {
+        let held = self.control.look(|machine| machine.held_by(node).map(|group| group.0).collect());
+        held.unwrap_or_default()
     }
 }
 
@@ -63,6 +93,7 @@ impl PeerService for Peer {
         let known = formed.unwrap_or_else(|| self.links.addresses().cluster());
         let cluster_id = if known.is_nil() { Vec::new() } else { known.0.to_vec() };
         let founders = self.founding.founders().into_iter();
+        let held = if request.with_groups { self.held_by(NodeId(request.from_node)) } else { Vec::new() };
         Ok(Response::new(pb::ProbeResponse {
             node: self.own.0,
             incarnation: self.incarnation.0.to_vec().into(),
@@ -70,6 +101,9 @@ impl PeerService for Peer {
             cluster_id: cluster_id.into(),
             clock_ms: self.links.clocks().now().0,
             founders: founders.map(|(node, life)| (node.0, life.0.to_vec().into())).collect(),
+            led_groups: self.led(&held).await,
+            held_groups: held,
+            raft_addresses: self.addresses(),
         }))
     }
 
@@ -94,5 +128,23 @@ impl PeerService for Peer {
         let producer: [u8; 16] =
             request.producer_id.as_ref().try_into().map_err(|_| Status::invalid_argument("producer_id"))?;
         Ok(Response::new(self.producers.serve(request.group, ProducerId(producer), request.epoch).await))
+    }
+
+    async fn state_digests(
+        &self,
+        request: Request<pb::StateDigestsRequest>,
+    ) -> Result<Response<pb::StateDigestsResponse>, Status> {
+        speaker(&request).check(request.get_ref().from_node)?;
+        let groups = self.registry.all();
+        let of = |group: &Arc<meridian_raft::Group>| {
+            let id = group.id().0;
+            let digests = group.view().digests().into_iter();
+            digests.map(move |taken| pb::StateDigest {
+                group: id,
+                index: taken.index,
+                digest: taken.digest.to_vec().into(),
+            })
+        };
+        Ok(Response::new(pb::StateDigestsResponse { digests: groups.iter().flat_map(of).collect() }))
     }
 }

@@ -13,6 +13,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry as Metrics;
 
+use crate::comparison::Comparison;
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByGroup {
     group: u64,
@@ -32,6 +34,8 @@ pub struct Source {
     pub registry: Arc<Registry>,
     /// The writer and the disk.
     pub parts: GroupParts,
+    /// What came of comparing tables.
+    pub comparison: Arc<Comparison>,
 }
 
 impl Source {
@@ -64,6 +68,12 @@ impl Source {
             "Bytes of stored batches that retention keeps",
             live as i64,
         );
+        let compared = self.comparison.compared() as i64;
+        simple(&mut metrics, "meridian_state_compared", "Digests compared with other replicas", compared);
+        let differing = self.comparison.differing().len() as i64;
+        simple(&mut metrics, "meridian_state_differing", "Replicas elsewhere whose tables differ", differing);
+        let damaged = self.parts.disk.damaged_groups().borrow().len() as i64;
+        simple(&mut metrics, "meridian_groups_damaged", "Copies that stopped because of damage", damaged);
         self.by_group(&mut metrics, &groups);
         let mut text = String::new();
         match encode(&mut text, &metrics) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use meridian_daemon::comparison::Comparison;
 use meridian_daemon::config::{
     ClusterConfig, FounderConfig, LimitsConfig, ListenConfig, MembershipConfig, NodeConfig, RaftConfig,
     StorageConfig,
@@ -58,6 +59,7 @@ struct Running {
     runtime: Option<Runtime>,
     node: Option<Node>,
     registry: Arc<Registry>,
+    comparison: Arc<Comparison>,
     power: Arc<Power>,
 }
 
@@ -207,8 +209,9 @@ impl Region {
         let runtime = runtime.expect("a runtime");
         let started = runtime.spawn(Node::start(config, parts)).await.expect("the node does not panic");
         let node = started.expect("the node starts");
-        let registry = Arc::clone(node.registry());
-        seat.running = Some(Running { runtime: Some(runtime), node: Some(node), registry, power });
+        let (registry, comparison) = (Arc::clone(node.registry()), Arc::clone(node.comparison()));
+        let (runtime, node) = (Some(runtime), Some(node));
+        seat.running = Some(Running { runtime, node, registry, comparison, power });
     }
 
     /// Power loss at one node: it is gone at once, and so is what it had not synced.
@@ -274,6 +277,11 @@ impl Region {
     /// The groups of a running node.
     pub(crate) fn registry(&self, node: u64) -> Arc<Registry> {
         Arc::clone(&self.run(node).registry)
+    }
+
+    /// What a running node found when it compared its tables with others'.
+    pub(crate) fn comparison(&self, node: u64) -> Arc<Comparison> {
+        Arc::clone(&self.run(node).comparison)
     }
 
     /// `host:port` of a node's client listener.

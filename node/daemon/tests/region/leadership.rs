@@ -59,3 +59,27 @@ async fn a_leader_whose_clock_is_off_hands_over_and_publishing_goes_on() {
     assert_ne!(region.leader(&topic).await, 2, "it does not come back while its clock is off");
     println!("node {leader} took over");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_whose_disk_hangs_hands_over_and_leads_again_only_once_it_moves() {
+    let region = Region::start().await;
+    let topic = region.topic("hanging").await;
+    region.make_leader(2, &topic).await;
+    let term = region.status(2, &topic).await.expect("an answer").term;
+    let mut sender = Sender::open(&region.address(2), &topic.name.resource(), "").await.expect("opens");
+    region.power(2).hold();
+    // The others are a quorum and commit it; only the leader's own write hangs.
+    let addresses = [1, 3].map(|node| region.address(node));
+    let batch = sender.batch(1, BODY_BYTES);
+    sender.publish_surely(&addresses, batch).await;
+    let leader =
+        until("another node leads", async || leader_of(&region, &topic, 0).filter(|n| *n != 2)).await;
+    assert!(region.power(2).is_waiting(), "it hangs still");
+    let batch = sender.batch(1, BODY_BYTES);
+    sender.publish_surely(&addresses, batch).await;
+    region.power(2).release();
+    region.make_leader(2, &topic).await;
+    let batch = sender.batch(1, BODY_BYTES);
+    sender.publish_surely(&addresses, batch).await;
+    println!("node {leader} took over from term {term}");
+}

@@ -1,5 +1,6 @@
 //! The disk of one run of a node, with a plug: it can be pulled at a chosen write, and writes can be held.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -218,6 +219,10 @@ impl Engine for Power {
 
     fn reclaim(&self, _family: Family, _range: &Range) -> Result<(), EngineError> {
         Ok(())
+    }
+
+    fn keep_aside(&self, folder: &Path) -> Result<(), EngineError> {
+        self.engine.keep_aside(folder)
     }
 
     fn disk_bytes(&self) -> u64 {

@@ -144,13 +144,13 @@ pub enum ControlChange {
         /// Which node.
         node: NodeId,
     },
-    /// Place a copy elsewhere. The old one stays until `FinishMove`.
+    /// Place a copy elsewhere, or anew where it is: its data is damaged then. The old one stays until `FinishMove`.
     MoveCopy {
         /// Of which partition.
         group: GroupId,
         /// The node that gives its copy up.
         from: NodeId,
-        /// The node that gets one.
+        /// The node that gets one, under a new id.
         to: NodeId,
     },
     /// The group has voted the old copy out.

@@ -40,6 +40,14 @@ impl ControlMachine {
         self.moves.iter().map(|(group, copy)| (*group, copy))
     }
 
+    /// The groups of which a node should hold a copy, the control group included where it is a member.
+    pub fn held_by(&self, node: NodeId) -> impl Iterator<Item = GroupId> {
+        let control = self.nodes.contains_key(&node).then_some(GroupId::CONTROL);
+        let placed = self.topics.values().flat_map(|topic| &topic.partitions);
+        let held = placed.filter(move |placement| placement.replicas.iter().any(|copy| copy.node == node));
+        control.into_iter().chain(held.map(|placement| placement.group))
+    }
+
     /// Where everything is placed, for planning.
     pub fn board(&self) -> Vec<Placed> {
         let live = self.topics.values().filter(|topic| !topic.deleting);
@@ -62,14 +70,15 @@ impl ControlMachine {
         let target =
             self.nodes.get(&to).ok_or_else(|| ControlRefusal::not_found(format!("nodes/{}", to.0)))?;
         let incarnation = target.incarnation;
-        if self.duty(to) != Duty::Serving {
+        let renewed = from == to;
+        if !renewed && self.duty(to) != Duty::Serving {
             return Err(ControlRefusal::conflict("the node that should get the copy is not serving"));
         }
         if self.moves.contains_key(&group) && !planted!(MovesTwo) {
             return Err(ControlRefusal::conflict("another copy of the partition is moving"));
         }
         let placement = self.placement(group)?;
-        if placement.replicas.iter().any(|copy| copy.node == to) {
+        if !renewed && placement.replicas.iter().any(|copy| copy.node == to) {
             return Err(ControlRefusal::conflict("the node has a copy already"));
         }
         if placement.replicas.iter().all(|copy| copy.node != from) {

@@ -18,6 +18,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
 use super::links::Links;
+use crate::clock_book::DiskState;
 
 /// Calls that may wait for their turn.
 const QUEUE_CALLS: usize = 4_096;
@@ -179,8 +180,9 @@ async fn send(
 
 /// An empty frame that says how this node is.
 fn greeting(links: &Links) -> ExchangeRequest {
-    let (clock_ms, disk_full) = (links.clocks().now().0, links.clocks().own_disk_full());
-    ExchangeRequest { clock_ms, disk_full, ..ExchangeRequest::default() }
+    let (clock_ms, disk) = (links.clocks().now().0, links.clocks().own_disk());
+    let (disk_full, disk_stalled) = (disk.full, disk.stalled);
+    ExchangeRequest { clock_ms, disk_full, disk_stalled, ..ExchangeRequest::default() }
 }
 
 fn add(request: &mut ExchangeRequest, pending: Pending, waiting: &Waiting) -> usize {
@@ -204,7 +206,8 @@ async fn receive(
             Err(_) if waiting.lock().is_empty() => continue,
             Err(_) => return format!("silent for {SILENCE_MAX:?}"),
         };
-        links.clocks().heard(node, response.clock_ms, response.disk_full);
+        let disk = DiskState { full: response.disk_full, stalled: response.disk_stalled };
+        links.clocks().heard(node, response.clock_ms, disk);
         for answer in response.answers {
             if let Some(waiter) = waiting.lock().remove(&answer.id) {
                 let _ = waiter.send(Ok(answer));

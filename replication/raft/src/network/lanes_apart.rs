@@ -92,6 +92,13 @@ impl PeerService for StuckDisk {
     async fn fence(&self, _: Request<pb::FenceRequest>) -> Result<Response<pb::FenceResponse>, Status> {
         Err(Status::unimplemented("not asked here"))
     }
+
+    async fn state_digests(
+        &self,
+        _: Request<pb::StateDigestsRequest>,
+    ) -> Result<Response<pb::StateDigestsResponse>, Status> {
+        Err(Status::unimplemented("not asked here"))
+    }
 }
 
 async fn links() -> Arc<Links> {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures::stream::FuturesOrdered;
@@ -20,6 +20,7 @@ use tonic::{Response, Status, Streaming};
 
 use super::links::Links;
 use super::{PROTOCOL_VERSION, snapshot_service};
+use crate::clock_book::DiskState;
 use crate::group::Group;
 use crate::registry::Registry;
 use crate::types::{Entry, TypeConfig, Vote};
@@ -109,18 +110,20 @@ impl RaftService {
         mut requests: Streaming<pb::ExchangeRequest>,
     ) -> Result<Response<ExchangeStream>, Status> {
         let first = requests.message().await?.ok_or_else(|| Status::cancelled("nothing came"))?;
+        let (clock_ms, disk) = (first.clock_ms, disk_of(&first));
         let hello = first.hello.ok_or_else(|| Status::invalid_argument("a stream begins with a hello"))?;
         speaker.check(hello.from_node)?;
         self.greet(hello.to_node, &hello.cluster_id, hello.protocol_version)?;
         let from = NodeId(hello.from_node);
-        self.links.clocks().heard(from, first.clock_ms, first.disk_full);
+        self.links.clocks().heard(from, clock_ms, disk);
         let (answers, outgoing) = mpsc::channel(ANSWERS);
         let exchange = Exchange { service: self.clone(), from, answers, groups: BTreeMap::new() };
         tokio::spawn(exchange.run(requests));
         let clocks = Arc::clone(self.links.clocks());
         let frames = ReceiverStream::new(outgoing).ready_chunks(256).map(move |answers| {
-            let (clock_ms, disk_full) = (clocks.now().0, clocks.own_disk_full());
-            Ok(pb::ExchangeResponse { answers, clock_ms, disk_full })
+            let (clock_ms, disk) = (clocks.now().0, clocks.own_disk());
+            let (disk_full, disk_stalled) = (disk.full, disk.stalled);
+            Ok(pb::ExchangeResponse { answers, clock_ms, disk_full, disk_stalled })
         });
         Ok(Response::new(Box::pin(frames)))
     }
@@ -139,17 +142,24 @@ impl RaftService {
     }
 }
 
+fn disk_of(said: &pb::ExchangeRequest) -> DiskState {
+    DiskState { full: said.disk_full, stalled: said.disk_stalled }
+}
+
 struct Exchange {
     service: RaftService,
     from: NodeId,
     answers: mpsc::Sender<pb::Answer>,
-    groups: BTreeMap<GroupId, mpsc::Sender<(u64, AppendEntriesRequest<TypeConfig>)>>,
+    /// Where entries of a group go, and the copy that takes them: its id may get another copy on this node.
+    groups: BTreeMap<GroupId, (Weak<Group>, Queue)>,
 }
+
+type Queue = mpsc::Sender<(u64, AppendEntriesRequest<TypeConfig>)>;
 
 impl Exchange {
     async fn run(mut self, mut requests: Streaming<pb::ExchangeRequest>) {
         while let Ok(Some(request)) = requests.message().await {
-            self.service.links.clocks().heard(self.from, request.clock_ms, request.disk_full);
+            self.service.links.clocks().heard(self.from, request.clock_ms, disk_of(&request));
             for call in request.calls {
                 let id = call.id;
                 if let Err(why) = self.dispatch(call).await {
@@ -199,17 +209,25 @@ impl Exchange {
         while group.writer().backlog_bytes() > BACKLOG_BYTES_MAX {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        let queue = self.groups.entry(group.id()).or_insert_with(|| {
-            let (queue, requests) = mpsc::channel(GROUP_CALLS);
-            tokio::spawn(append_in_order(Arc::clone(&group), requests, self.answers.clone()));
-            queue
-        });
+        let queue = self.queue_of(&group);
         if queue.send((id, request)).await.is_err() {
-            // The worker ends with its group; a later incarnation of the group gets a new one.
             self.groups.remove(&group.id());
             return Err("the group stopped".into());
         }
         Ok(())
+    }
+
+    fn queue_of(&mut self, group: &Arc<Group>) -> &Queue {
+        let copy = Arc::downgrade(group);
+        if self.groups.get(&group.id()).is_some_and(|(of, _)| !of.ptr_eq(&copy)) {
+            self.groups.remove(&group.id());
+        }
+        let (_, queue) = self.groups.entry(group.id()).or_insert_with(|| {
+            let (queue, requests) = mpsc::channel(GROUP_CALLS);
+            tokio::spawn(append_in_order(copy.clone(), requests, self.answers.clone()));
+            (copy, queue)
+        });
+        queue
     }
 
     fn vote(&self, group: Arc<Group>, id: u64, call: pb::VoteCall, pre: bool) -> Result<(), String> {
@@ -269,7 +287,7 @@ fn append_request(call: pb::AppendCall) -> Result<AppendEntriesRequest<TypeConfi
 }
 
 async fn append_in_order(
-    group: Arc<Group>,
+    group: Weak<Group>,
     mut requests: mpsc::Receiver<(u64, AppendEntriesRequest<TypeConfig>)>,
     answers: mpsc::Sender<pb::Answer>,
 ) {
@@ -278,7 +296,7 @@ async fn append_in_order(
         tokio::select! {
             biased;
             request = requests.recv(), if running.len() < GROUP_CALLS => match request {
-                Some((id, request)) => running.push_back(append_now(&group, id, request)),
+                Some((id, request)) => running.push_back(append_to(group.clone(), id, request)),
                 None => return,
             },
             Some(answer) = running.next() => {
@@ -286,6 +304,16 @@ async fn append_in_order(
                     return;
                 }
             }
+        }
+    }
+}
+
+async fn append_to(group: Weak<Group>, id: u64, request: AppendEntriesRequest<TypeConfig>) -> pb::Answer {
+    match group.upgrade() {
+        Some(group) => append_now(&group, id, request).await,
+        None => {
+            let why = "the group stopped".into();
+            pb::Answer { id, body: Some(answer::Body::Unavailable(pb::Unavailable { why })) }
         }
     }
 }

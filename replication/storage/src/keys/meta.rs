@@ -23,6 +23,8 @@ pub enum Fact {
     Replica = 6,
     /// The start of the log: the boundary that the last trim left.
     Boundary = 7,
+    /// The stored copy is damaged, and how: it is not to be opened.
+    Condemned = 8,
 }
 
 /// The key of one fact.

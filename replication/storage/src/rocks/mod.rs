@@ -1,6 +1,8 @@
 //! The engine on RocksDB: one instance for all groups of a node.
 
+mod aside;
 mod collection;
+mod failure;
 mod options;
 mod snapshot;
 mod witness;
@@ -17,6 +19,7 @@ use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions, WriteBatch
 
 use crate::engine::{Engine, EngineError, EngineSnapshot, Family, KeyValue, Range, Value, Write, WriteSet};
 use collection::Collection;
+use failure::{engine_error, whole};
 use witness::Witness;
 
 pub use options::RocksOptions;
@@ -52,7 +55,7 @@ impl RocksEngine {
     /// rows without an error.
     pub fn open(folder: &Path, options: &RocksOptions) -> Result<Self, EngineError> {
         std::fs::create_dir_all(folder).map_err(|error| EngineError::Io(error.to_string()))?;
-        let db = open_database(&folder.join("db"), options).map_err(engine_error)?;
+        let db = open_database(&folder.join("db"), options).map_err(engine_error).map_err(whole)?;
         let witness = Witness::open(&folder.join("witness"))?;
         let recovered = db.latest_sequence_number();
         if recovered < witness.synced() {
@@ -166,6 +169,10 @@ impl Engine for RocksEngine {
         self.collection.look(&self.db, self.family(Family::Log)?).map_err(engine_error)
     }
 
+    fn keep_aside(&self, folder: &Path) -> Result<(), EngineError> {
+        aside::keep(&self.db, &self.folder.join("db"), folder)
+    }
+
     fn disk_bytes(&self) -> u64 {
         let Ok(entries) = std::fs::read_dir(self.folder.join("db")) else { return 0 };
         entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|meta| meta.len()).sum()
@@ -221,18 +228,6 @@ fn collect(
         }
     }
     Ok(found)
-}
-
-fn engine_error(error: rocksdb::Error) -> EngineError {
-    let text = error.to_string();
-    match error.kind() {
-        rocksdb::ErrorKind::Corruption | rocksdb::ErrorKind::Incomplete => EngineError::Corruption(text),
-        rocksdb::ErrorKind::ShutdownInProgress => EngineError::Closed,
-        _ if text.contains("No space left") => EngineError::NoSpace(text),
-        // A file that the manifest names and that is not there was lost, not "not found".
-        _ if text.contains("No such file") || text.contains("Corruption") => EngineError::Corruption(text),
-        _ => EngineError::Io(text),
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rocksdb::{ReadOptions, Snapshot};
 
-use super::{RocksEngine, bounded, collect, engine_error, start};
+use super::failure::engine_error;
+use super::{RocksEngine, bounded, collect, start};
 use crate::engine::{EngineError, EngineSnapshot, Family, KeyValue, Range};
 
 /// A snapshot and the engine it belongs to. Field order matters: the snapshot is released first.

@@ -100,3 +100,77 @@ fn a_snapshot_outlives_later_writes() {
     drop(engine);
     assert_eq!(snapshot.get(Family::Meta, b"a").expect("reads").as_deref(), Some(&b"1"[..]));
 }
+
+/// Rows whose values lie in one blob file, and that file.
+fn with_blobs(folder: &Path) -> PathBuf {
+    let engine = open(folder).expect("opens");
+    for i in 0..20u32 {
+        let mut set = WriteSet::default();
+        set.put(Family::Log, i.to_be_bytes().to_vec(), vec![i as u8; 4_096]);
+        engine.write(&[set, put(&i.to_be_bytes(), b"small")], true).expect("writes");
+    }
+    engine.db.flush_cf(engine.family(Family::Log).expect("the family")).expect("flushes");
+    drop(engine);
+    let files = std::fs::read_dir(folder.join("db")).expect("the folder").flatten().map(|entry| entry.path());
+    let mut blobs: Vec<_> =
+        files.filter(|path| path.extension().is_some_and(|kind| kind == "blob")).collect();
+    assert_eq!(blobs.len(), 1, "{blobs:?}");
+    blobs.remove(0)
+}
+
+/// How many of the rows can be read; the others are said to be damaged values, and nothing else is.
+fn readable(engine: &RocksEngine) -> usize {
+    let rows = (0..20u32).filter(|i| match engine.get(Family::Log, &i.to_be_bytes()) {
+        Ok(value) => {
+            assert_eq!(value.as_deref(), Some(&[*i as u8; 4_096][..]), "never other bytes");
+            true
+        }
+        Err(EngineError::DamagedValue(_)) => false,
+        Err(other) => panic!("row {i}: {other}"),
+    });
+    let readable = rows.count();
+    for i in 0..20u32 {
+        assert!(engine.get(Family::Meta, &i.to_be_bytes()).expect("reads").is_some(), "small rows are whole");
+    }
+    readable
+}
+
+/// LOG-3 on one node: of a damaged blob file the rows that can be read are right, and the rest is told apart from
+/// damage of the whole.
+#[test]
+fn damage_in_a_blob_file_is_damage_of_values() {
+    let flip = |bytes: &mut Vec<u8>| {
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 4;
+    };
+    let truncate = |bytes: &mut Vec<u8>| bytes.truncate(bytes.len() / 2);
+    let cases: [(&str, &dyn Fn(&mut Vec<u8>), _); 2] =
+        [("a bit", &flip, 19..=19), ("half", &truncate, 0..=10)];
+    for (name, injure, left) in cases {
+        let folder = tempfile::tempdir().expect("a folder");
+        let blob = with_blobs(folder.path());
+        let mut bytes = std::fs::read(&blob).expect("reads");
+        injure(&mut bytes);
+        std::fs::write(&blob, bytes).expect("writes");
+        let engine = open(folder.path()).expect("opens");
+        let readable = readable(&engine);
+        println!("{name} of a blob file gone: {readable} of 20 values can be read");
+        assert!(left.contains(&readable), "{name}: {readable}");
+    }
+}
+
+#[test]
+fn a_blob_file_that_is_gone_is_damage_of_values_and_what_is_left_can_be_kept() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let blob = with_blobs(folder.path());
+    std::fs::remove_file(&blob).expect("removes");
+    let engine = match open(folder.path()) {
+        Ok(engine) => engine,
+        Err(error) => panic!("{error}"),
+    };
+    assert_eq!(readable(&engine), 0);
+    let aside = folder.path().join("aside");
+    engine.keep_aside(&aside).expect("keeps");
+    let kept = std::fs::read_dir(&aside).expect("the folder").flatten().count();
+    assert!(kept > 3 && aside.join("CURRENT").exists(), "{kept} files");
+}

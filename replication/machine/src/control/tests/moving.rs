@@ -53,6 +53,26 @@ fn a_copy_that_moves_stays_known_until_the_group_has_voted_it_out() {
 }
 
 #[test]
+fn a_damaged_copy_is_made_anew_where_it_is_under_another_id() {
+    let mut cluster = super::Cluster::formed();
+    cluster.ok(create("damaged", 1, 3, ""));
+    let before = placement(&cluster, "damaged");
+    let old = before.replicas[1];
+    cluster.ok(duty(old.node.0, Duty::Draining));
+    cluster.ok(move_copy(before.group, old.node.0, old.node.0));
+    let after = placement(&cluster, "damaged");
+    let new = after.replicas[1];
+    assert_eq!((new.node, new.incarnation), (old.node, old.incarnation));
+    assert!(before.replicas.iter().all(|copy| copy.replica != new.replica), "an id never returns");
+    assert_eq!(after.founders, before.founders);
+    assert_eq!(cluster.machine.leaving(before.group), Some(&old), "it votes until the group says otherwise");
+    let other = before.replicas[0].node.0;
+    assert_eq!(cluster.reason(move_copy(before.group, other, other)), "CONFLICT", "one at a time");
+    cluster.ok(ControlChange::FinishMove { group: before.group, replica: old.replica });
+    cluster.ok(move_copy(before.group, other, other));
+}
+
+#[test]
 fn only_sound_moves_are_made() {
     let mut cluster = four_nodes();
     cluster.ok(create("still", 1, 2, ""));

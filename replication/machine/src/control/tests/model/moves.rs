@@ -6,8 +6,8 @@ use meridian_model::topology::{Placement, Replica};
 use meridian_model::{NodeId, ReplicaId, TopicName};
 
 use super::{Model, Refused, Verdict, refuse};
-use crate::control::ControlDone;
 use crate::control::tests::coverage::{Coverage, Met};
+use crate::control::{ControlDone, Duty};
 
 /// A copy that has been placed elsewhere.
 pub(in crate::control::tests) struct Moving {
@@ -46,10 +46,11 @@ impl Model {
         };
         let incarnation = target.incarnation;
         let conflict = |met: &mut Coverage, what| refuse(met, what, Refused::Conflict);
-        if self.draining.contains(&to) {
+        let renewed = from == to;
+        if !renewed && self.draining.contains(&to) {
             return conflict(met, Met::MoveToDrained);
         }
-        if self.leaving.contains(&to) {
+        if !renewed && self.leaving.contains(&to) {
             return conflict(met, Met::MoveToLeaving);
         }
         if let Some(moving) = self.moving.get(&group) {
@@ -63,13 +64,18 @@ impl Model {
         };
         let placement = &self.topics[&name].partitions[number];
         let on = |node: u64| placement.replicas.iter().position(|copy| copy.node.0 == node);
-        if on(to).is_some() {
-            return conflict(met, if from == to { Met::MoveOntoItself } else { Met::MoveOntoCopy });
+        if !renewed && on(to).is_some() {
+            return conflict(met, Met::MoveOntoCopy);
         }
         let Some(place) = on(from) else { return conflict(met, Met::MoveOfNoCopy) };
         let (old, led) = (placement.replicas[place], placement.preferred_leader.0 == from);
-        met.met(if led { Met::MovedWithLeadership } else { Met::MovedFollower });
-        if self.leaving.contains(&from) {
+        met.met(match (renewed, led) {
+            (true, _) if self.duty(to) != Duty::Serving => Met::CopyRenewedOffDuty,
+            (true, _) => Met::CopyRenewed,
+            (false, true) => Met::MovedWithLeadership,
+            (false, false) => Met::MovedFollower,
+        });
+        if self.leaving.contains(&from) && !renewed {
             met.met(Met::MovedOffLeaving);
         }
         if self.moved.contains(&group) {

@@ -196,11 +196,11 @@ fn move_copy(dice: &mut Dice<'_>, model: &Model) -> ControlChange {
         _ => some,
     };
     let special = |duty| free(duty).next().or(serving.first().copied()).unwrap_or(some);
-    let to = match dice.below(32) {
+    let to = match dice.below(40) {
         0 => 9,
         1 => unknown(dice, model),
         2..=6 => on.iter().copied().find(|n| *n != from).unwrap_or(from),
-        7 => from,
+        7 | 32..=36 => from,
         8..=9 => special(Duty::Draining),
         10..=12 => special(Duty::Leaving),
         13..=18 => old.or_else(|| dice.pick(serving.iter()).copied()).unwrap_or(some),
