@@ -136,9 +136,10 @@ async fn whatever_stands_in_the_way_is_told_and_nothing_is_stored() {
     let scene = Scene::new(1 << 20);
     let mut damaged = batch(0, 1).to_vec();
     *damaged.last_mut().expect("bytes") ^= 1;
+    let elsewhere = PublishError::Elsewhere { group: GROUP, node: NodeId(2) };
     let no_partition = RouteError::NoPartition { topic: topic("here"), partition: 1, partitions: 1 };
     let cases = [
-        ("elsewhere", 0, batch(0, 1), PublishError::Elsewhere { node: NodeId(2) }),
+        ("elsewhere", 0, batch(0, 1), elsewhere),
         ("nobody", 0, batch(0, 1), AppendError::NotLeader { leader: None }.into()),
         ("full", 0, batch(0, 1), AppendError::Refused(Refusal::DiskFull).into()),
         ("unknown", 0, batch(0, 1), RouteError::NoTopic(topic("unknown")).into()),

@@ -60,12 +60,14 @@ impl ClockBook {
         self.disk_full.load(Ordering::Relaxed)
     }
 
-    /// Whether a node's disk was at its watermark when it was last heard of.
-    pub fn disk_full(&self, node: NodeId) -> bool {
-        match node == self.own {
+    /// Whether the disk of one of these nodes was at its watermark when it was last heard of.
+    pub fn any_disk_full(&self, nodes: impl IntoIterator<Item = NodeId>) -> bool {
+        let heard = self.heard.lock();
+        let full = |node: NodeId| match node == self.own {
             true => self.own_disk_full(),
-            false => self.heard.lock().get(&node).is_some_and(|heard| heard.disk_full && fresh(heard)),
-        }
+            false => heard.get(&node).is_some_and(|heard| heard.disk_full && fresh(heard)),
+        };
+        nodes.into_iter().any(full)
     }
 
     /// The peer's clock as it should stand now, if it was heard from lately.

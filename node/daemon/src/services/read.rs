@@ -19,7 +19,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::answers::{of_read, of_route, topic_name};
-use super::forward::{Forwarder, forwarded, is_forwarded, of_read_at};
+use super::forward::{Forwarder, following, forwarded, is_forwarded, of_read_at};
 use super::reading::{Answers, Reading};
 use crate::routes::Routing;
 
@@ -45,7 +45,7 @@ fn unreached(replica: Option<u64>) -> ErrorReason {
 
 enum Place {
     Here(GroupId),
-    There(NodeId),
+    There(GroupId, NodeId),
 }
 
 impl Read {
@@ -68,12 +68,12 @@ impl Read {
                 )),
                 true if node == self.routing.own => Ok(Place::Here(placement.group)),
                 true if forwarded => Err(Failure::new(ErrorReason::Protocol, "forwarded twice")),
-                true => Ok(Place::There(node)),
+                true => Ok(Place::There(placement.group, node)),
             };
         }
         match self.routing.leader_of(&placement) {
             Leader::Here => Ok(Place::Here(placement.group)),
-            Leader::Elsewhere(node) if !forwarded => Ok(Place::There(node)),
+            Leader::Elsewhere(node) if !forwarded => Ok(Place::There(placement.group, node)),
             Leader::Elsewhere(node) => {
                 Err(Failure::new(ErrorReason::NotLeader, format!("{node} leads the partition"))
                     .with("node", node.0))
@@ -104,10 +104,13 @@ impl ReadService for Read {
         let group =
             match self.place(&request.topic, request.partition, request.replica_node, was_forwarded)? {
                 Place::Here(group) => group,
-                Place::There(node) => {
+                Place::There(group, node) => {
                     let reason = unreached(request.replica_node);
-                    let answer = self.forwarder.read(node)?.read(forwarded(request)).await;
-                    let answer = answer.map_err(|status| of_read_at(node, reason, status))?;
+                    let read = async |node| {
+                        let answer = self.forwarder.read(node)?.read(forwarded(request.clone())).await;
+                        answer.map_err(|status| of_read_at(node, reason, status))
+                    };
+                    let answer = following(&self.routing, (group, node), read).await?;
                     return Ok(Response::new(Box::pin(answer.into_inner())));
                 }
             };
@@ -149,10 +152,13 @@ impl ReadService for Read {
         let group =
             match self.place(&request.topic, request.partition, request.replica_node, was_forwarded)? {
                 Place::Here(group) => group,
-                Place::There(node) => {
+                Place::There(group, node) => {
                     let reason = unreached(request.replica_node);
-                    let answer = self.forwarder.read(node)?.get_log(forwarded(request)).await;
-                    return answer.map_err(|status| of_read_at(node, reason, status));
+                    let get = async |node| {
+                        let answer = self.forwarder.read(node)?.get_log(forwarded(request.clone())).await;
+                        answer.map_err(|status| of_read_at(node, reason, status))
+                    };
+                    return following(&self.routing, (group, node), get).await;
                 }
             };
         if request.linearizable {
