@@ -104,6 +104,26 @@ fn three_nodes_with_certificates_of_the_command_form_a_region() {
     assert!(said.contains("asks for a client certificate"), "{said}");
 }
 
+#[test]
+fn half_an_authority_is_never_replaced() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let keys = folder.path().display().to_string();
+    let make = ["certificates", "--folder", &keys, "--cluster", "blue", "--nodes", "1"];
+    stdout_of(&run(&make));
+    for (kept, moved) in [("ca.pem", "ca.key"), ("ca.key", "ca.pem")] {
+        let [kept, moved, away] = [kept, moved, "elsewhere"].map(|name| folder.path().join(name));
+        std::fs::rename(&moved, &away).expect("moved");
+        let before = std::fs::read(&kept).expect("there");
+        let output = run(&make);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(&format!("{} is not", moved.display())), "{said}");
+        assert_eq!(std::fs::read(&kept).expect("there"), before);
+        assert!(!moved.exists(), "nothing is made in its place");
+        std::fs::rename(&away, &moved).expect("moved back");
+    }
+}
+
 #[tokio::test]
 async fn clients_and_listeners_that_do_not_fit_say_so() {
     let lone = Lone::new();
