@@ -14,7 +14,7 @@ use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use meridian_cli::GlobalArgs;
 use meridian_sdk::admin::NewTopic;
-use meridian_sdk::{Client, ClientConfig, Codec, Producer, Retention};
+use meridian_sdk::{Client, Codec, Producer, Retention};
 use serde::Serialize;
 
 use crate::units::{self, Rate};
@@ -107,11 +107,7 @@ pub(crate) async fn run(args: PublishArgs, global: &GlobalArgs) -> Result<(), Be
         Some(file) => Bodies::lines(file, args.producers)?,
         None => Bodies::Random { seed: args.seed, size: args.size },
     };
-    let mut config = ClientConfig::new(global.server.clone());
-    if let Some(timeout) = global.timeout {
-        config.operation_timeout = timeout;
-    }
-    let client = Client::connect(config).await?;
+    let client = global.connect().await?;
     let topic = args.topic.clone().unwrap_or_else(own_name);
     let retention = Retention { bytes: args.retention.map(|bytes| bytes as u64), ..Retention::default() };
     let new = NewTopic {

@@ -99,6 +99,8 @@ fn three_nodes_with_certificates_of_the_command_form_a_region() {
     let lines: String = (0..300).map(|number| format!("order {number}\n")).collect();
     call(&["publish", "orders"], &lines);
     assert_eq!(call(&["read", "orders"], "").lines().count(), 300);
+    let measured = call(&["bench", "publish", "--warm-up", "0s", "--duration", "500ms", "--verify"], "");
+    assert!(measured.contains("PASSED"), "{measured}");
     let nameless = run(&["--server", &server, "--tls-ca", &ca, "--timeout", "3s", "status"]);
     let said = String::from_utf8_lossy(&nameless.stderr).into_owned();
     assert!(said.contains("asks for a client certificate"), "{said}");
