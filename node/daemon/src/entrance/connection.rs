@@ -28,7 +28,8 @@ struct Known {
     /// The nodes it may speak for; none where nobody asked for a certificate.
     nodes: Option<Vec<NodeId>>,
     under_way: AtomicUsize,
-    begun: AtomicU64,
+    /// Requests begun, and those that ended.
+    moves: AtomicU64,
 }
 
 impl Peer {
@@ -55,7 +56,7 @@ impl Peer {
     /// A request of it is under way until the result is dropped.
     pub(crate) fn begin(&self) -> UnderWay {
         self.0.under_way.fetch_add(1, Ordering::Relaxed);
-        self.0.begun.fetch_add(1, Ordering::Relaxed);
+        self.0.moves.fetch_add(1, Ordering::Relaxed);
         UnderWay(self.clone())
     }
 }
@@ -65,6 +66,7 @@ pub(crate) struct UnderWay(Peer);
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
+        self.0.0.moves.fetch_add(1, Ordering::Relaxed);
         self.0.0.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -91,7 +93,7 @@ impl Connection {
             bounds,
             frames: Frames::default(),
             alarm,
-            begun: 0,
+            moves: 0,
             second: Instant::now(),
             idle_frames: 0,
         };
@@ -104,8 +106,8 @@ struct Watch {
     frames: Frames,
     /// Until the preface is there: its deadline. Then: the next look whether anything is asked at all.
     alarm: Pin<Box<Sleep>>,
-    /// Requests begun at the last look.
-    begun: u64,
+    /// Requests begun and ended at the last look.
+    moves: u64,
     second: Instant,
     idle_frames: u32,
 }
@@ -141,11 +143,11 @@ impl Watch {
                     "no HTTP/2 preface in time",
                 )));
             }
-            let begun = peer.0.begun.load(Ordering::Relaxed);
-            if begun == self.begun && peer.0.under_way.load(Ordering::Relaxed) == 0 {
+            let moves = peer.0.moves.load(Ordering::Relaxed);
+            if moves == self.moves && peer.0.under_way.load(Ordering::Relaxed) == 0 {
                 return Poll::Ready(Ok(()));
             }
-            self.begun = begun;
+            self.moves = moves;
             self.alarm.as_mut().reset(Instant::now() + self.bounds.idle_max);
         }
         Poll::Pending
@@ -200,5 +202,51 @@ impl AsyncWrite for Connection {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+    use super::super::places::Places;
+    use super::*;
+
+    const IDLE: Duration = Duration::from_millis(600);
+
+    /// A connection that has said its preface.
+    async fn greeted() -> (DuplexStream, Connection, Peer) {
+        let (mut client, server) = tokio::io::duplex(1_024);
+        let bounds = Bounds {
+            connections_max: 1,
+            per_address_max: 1,
+            handshake_max: IDLE,
+            idle_max: IDLE,
+            control_frames_per_second_max: 100,
+        };
+        let place = Places::new(bounds).take(None).expect("a place");
+        let peer = Peer::unknown();
+        let mut connection =
+            Connection::new(Box::new(server), peer.clone(), place, bounds, Instant::now() + IDLE);
+        client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.expect("written");
+        connection.read_exact(&mut [0; 24]).await.expect("read");
+        (client, connection, peer)
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_idle_from_the_end_of_its_last_request() {
+        let (_client, mut connection, peer) = greeted().await;
+        let begun = Instant::now();
+        let under_way = peer.begin();
+        // It spans one look and ends just before the next.
+        let working = tokio::spawn(async move {
+            tokio::time::sleep(IDLE * 19 / 10).await;
+            drop(under_way);
+            Instant::now()
+        });
+        assert_eq!(connection.read(&mut [0; 9]).await.expect("no error"), 0, "hung up on");
+        let (over, ended) = (Instant::now(), working.await.expect("runs"));
+        assert!(over - ended >= IDLE, "{:?} after its end", over - ended);
+        assert!(over - begun < IDLE * 6, "{:?}", over - begun);
     }
 }
