@@ -271,6 +271,7 @@ fn thirty_kilobytes_of_headers_are_refused() {
     stream.write_all(&frames).expect("sent");
     let ended = end_of(&mut stream, Duration::from_secs(1));
     println!("30 KB of headers: {ended:?}");
+    assert!(ended.refusals + ended.resets > 0 || ended.goaway.is_some() || ended.closed, "{ended:?}");
     victim.survives("30 KB of headers", KIB_MAX, stream);
     let address = victim.address();
     let status = victim.runtime.block_on(async {
@@ -383,7 +384,8 @@ fn streams_whose_messages_are_never_finished_give_their_bytes_back() {
     let attackers = unfinished(&victim, PUBLISH_STREAM);
     let begun = Instant::now();
     let address = victim.address();
-    let publish = || victim.runtime.block_on(async { client(&address).await.publish(request(600_000)).await });
+    let publish =
+        || victim.runtime.block_on(async { client(&address).await.publish(request(600_000)).await });
     let refused = publish().expect_err("the budget is taken");
     assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}");
     while publish().is_err() {

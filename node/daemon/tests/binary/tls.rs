@@ -140,8 +140,8 @@ async fn clients_and_listeners_that_do_not_fit_say_so() {
 
     let why = refusal(tls(&theirs.ca, None), &address).await;
     assert!(why.contains("the node's certificate is refused"), "{why}");
-    let plaintext = Client::connect(config(&address).with_operation_timeout(Duration::from_secs(2))).await;
     let begun = Instant::now();
+    let plaintext = Client::connect(config(&address).with_operation_timeout(Duration::from_secs(2))).await;
     let why = match plaintext {
         Err(error) => error.to_string(),
         Ok(client) => {
