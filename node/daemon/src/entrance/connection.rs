@@ -9,12 +9,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use meridian_model::NodeId;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, Sleep};
 use tonic::transport::server::Connected;
 
 use super::Bounds;
 use super::frames::Frames;
+use super::layered::{Layered, OnRead};
 use super::places::Place;
 use crate::listen::Io;
 
@@ -73,8 +74,10 @@ impl Drop for UnderWay {
 
 /// The connection. It ends itself where the preface does not come in time, where nothing is asked for long, and
 /// where too many frames carry nothing.
-pub(crate) struct Connection {
-    io: Box<dyn Io>,
+pub(crate) type Connection = Layered<Watched>;
+
+/// Who watches it.
+pub(crate) struct Watched {
     peer: Peer,
     watch: Watch,
     _place: Place,
@@ -97,7 +100,7 @@ impl Connection {
             second: Instant::now(),
             idle_frames: 0,
         };
-        Self { io, peer, watch, _place: place }
+        Self { io, hook: Watched { peer, watch, _place: place } }
     }
 }
 
@@ -158,50 +161,24 @@ impl Connected for Connection {
     type ConnectInfo = Peer;
 
     fn connect_info(&self) -> Peer {
-        self.peer.clone()
+        self.hook.peer.clone()
     }
 }
 
-impl AsyncRead for Connection {
+impl OnRead for Watched {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        &mut self,
+        io: &mut Box<dyn Io>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
         let before = buf.filled().len();
-        match Pin::new(&mut this.io).poll_read(cx, buf) {
-            Poll::Ready(Ok(())) => Poll::Ready(this.watch.read(&buf.filled()[before..])),
+        match Pin::new(io).poll_read(cx, buf) {
+            Poll::Ready(Ok(())) => Poll::Ready(self.watch.read(&buf.filled()[before..])),
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             // Nothing read and no error is the end of the stream: an idle connection ends as if its client had.
-            Poll::Pending => this.watch.poll_over(cx, &this.peer),
+            Poll::Pending => self.watch.poll_over(cx, &self.peer),
         }
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
 
