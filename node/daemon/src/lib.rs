@@ -9,6 +9,8 @@ mod intake;
 mod keeper;
 pub mod listen;
 pub mod node;
+#[cfg(feature = "rocks")]
+mod on_disk;
 mod rooms;
 mod routes;
 mod server;
