@@ -13,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use meridian_cli::GlobalArgs;
+use meridian_cli::units::period;
 use meridian_sdk::admin::NewTopic;
 use meridian_sdk::{Client, Codec, Producer, Retention};
 use serde::Serialize;
@@ -74,10 +75,10 @@ pub struct PublishArgs {
     #[arg(long, default_value = "512KiB", value_name = "BYTES", value_parser = units::size)]
     batch: usize,
     /// Time before anything counts
-    #[arg(long, default_value = "3s", value_name = "DURATION", value_parser = units::duration)]
+    #[arg(long, default_value = "3s", value_name = "DURATION", value_parser = period)]
     warm_up: Duration,
     /// Time that counts
-    #[arg(long, default_value = "15s", value_name = "DURATION", value_parser = units::duration)]
+    #[arg(long, default_value = "15s", value_name = "DURATION", value_parser = period)]
     duration: Duration,
     /// Read every message back and compare it with what was acknowledged
     #[arg(long, conflicts_with = "retention")]
