@@ -25,7 +25,6 @@ pub(crate) struct Peer(Arc<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
-    name: Option<String>,
     /// The nodes it may speak for; none where nobody asked for a certificate.
     nodes: Option<Vec<NodeId>>,
     under_way: AtomicUsize,
@@ -40,13 +39,8 @@ impl Peer {
     }
 
     /// Somebody with a certificate.
-    pub(crate) fn known(name: Option<String>, nodes: Vec<NodeId>) -> Self {
-        Self(Arc::new(Known { name, nodes: Some(nodes), ..Known::default() }))
-    }
-
-    /// The name in its certificate.
-    pub(crate) fn name(&self) -> Option<&str> {
-        self.0.name.as_deref()
+    pub(crate) fn known(nodes: Vec<NodeId>) -> Self {
+        Self(Arc::new(Known { nodes: Some(nodes), ..Known::default() }))
     }
 
     /// The nodes it may speak for, where that was proved at all.

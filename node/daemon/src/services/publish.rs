@@ -22,10 +22,10 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::answers::{of_publish, of_route, topic_name};
 use super::forward::{
-    ForwardedStream, Forwarder, Returned, fail, following, forwarded, is_forwarded, not_redirected, of_publish_at,
+    ForwardedStream, Forwarder, Returned, fail, following, forwarded, is_forwarded, not_redirected,
+    of_publish_at,
 };
 use super::open_producer::Producers;
-use crate::entrance::Peer;
 use crate::intake::Held;
 use crate::routes::Routing;
 
@@ -196,11 +196,10 @@ impl PublishService for Publish {
     }
 }
 
-/// What the caller shows: a token in the call, a certificate on the connection.
+/// What the caller shows: a token in the call.
 fn credential<T>(request: &Request<T>) -> Credential {
     let token = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
-    let peer = request.extensions().get::<Peer>().and_then(Peer::name);
-    Credential { token: token.map(str::to_string), peer: peer.map(str::to_string) }
+    Credential { token: token.map(str::to_string) }
 }
 
 struct PublishingStream {
