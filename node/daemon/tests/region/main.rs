@@ -24,3 +24,4 @@ mod single;
 mod snapshot;
 mod trimming;
 mod two_snapshots;
+mod unfolding;
