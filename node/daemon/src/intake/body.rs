@@ -271,7 +271,8 @@ mod tests {
         let message_max = Duration::from_millis(400);
         let mut body = Metered::new(tonic::body::Body::new(Slow(queue)), held.clone(), message_max);
         // Whole messages and pauses between them take as long as they like; a new message has a time of its own.
-        for piece in [message(95), message(45)[..20].to_vec(), [&message(45)[20..], &message(9_999)[..7]].concat()] {
+        let end_and_beginning = [&message(45)[20..], &message(9_999)[..7]].concat();
+        for piece in [message(95), message(45)[..20].to_vec(), end_and_beginning] {
             tokio::time::sleep(message_max * 2 / 3).await;
             pieces.send(piece).await.expect("read");
             next(&mut body).await.expect("a piece").expect("in time");
