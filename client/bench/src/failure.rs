@@ -1,6 +1,6 @@
 //! How a measurement fails.
 
-use meridian_cli::Output;
+use meridian_cli::{Failure, Output};
 use meridian_sdk::Error;
 use serde_json::json;
 
@@ -19,6 +19,19 @@ pub enum BenchError {
     /// Messages failed, or were read back otherwise than they were acknowledged. The report says which.
     #[error("{0}")]
     Unsound(String),
+}
+
+/// Only for connecting, as the other commands do.
+impl From<Failure> for BenchError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Client(error) => BenchError::Client(error),
+            Failure::Local { message, hint } | Failure::TooSlow { message, hint } => {
+                BenchError::Usage(format!("{message}; {hint}"))
+            }
+            Failure::OutputClosed => BenchError::Local("the output is closed".into()),
+        }
+    }
 }
 
 impl BenchError {

@@ -10,6 +10,7 @@ mod failure;
 mod floor;
 mod latency;
 mod publish;
+mod random;
 mod table;
 mod units;
 

@@ -35,7 +35,7 @@ impl Failure {
         Failure::Local { message: message.into(), hint: hint.into() }
     }
 
-    /// 1 failed, 2 wrong argument, 3 unavailable; 0 where the reader of the output has gone.
+    /// 1 failed, 2 wrong argument, 3 unavailable or too slow; 0 where the reader of the output has gone.
     pub fn exit_code(&self) -> u8 {
         match self {
             Failure::OutputClosed => 0,

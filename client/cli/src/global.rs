@@ -50,7 +50,10 @@ pub enum Output {
 
 impl GlobalArgs {
     /// A client that has reached a node.
-    pub(crate) async fn connect(&self) -> Result<Client, Failure> {
+    ///
+    /// # Errors
+    /// Where the options do not fit together, and where no node can be reached.
+    pub async fn connect(&self) -> Result<Client, Failure> {
         let mut config = ClientConfig::new(self.server.clone());
         if let Some(timeout) = self.timeout {
             config.operation_timeout = timeout;

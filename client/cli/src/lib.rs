@@ -14,7 +14,7 @@ mod status;
 mod table;
 mod tenant;
 mod topic;
-mod units;
+pub mod units;
 
 use std::process::ExitCode;
 

@@ -34,6 +34,25 @@ enum Goal {
     IsGone,
 }
 
+/// What there is to tell of a node: how it ended, in words and as its duty.
+struct Told {
+    human: String,
+    duty: &'static str,
+    control_index: Option<u64>,
+    took: Option<Duration>,
+}
+
+fn tell(node: NodeId, told: Told, global: &GlobalArgs, console: &mut Console) -> Result<(), Failure> {
+    let mut json = json!({ "node": node.0, "duty": told.duty });
+    if let Some(index) = told.control_index {
+        json["control_index"] = index.into();
+    }
+    if let Some(took) = told.took {
+        json["took_ms"] = (took.as_millis() as u64).into();
+    }
+    Ok(console.result(global.output, &format!("node {} {}", node.0, told.human), &json)?)
+}
+
 pub(crate) async fn drain(
     args: NodeArgs,
     client: &Client,
@@ -41,25 +60,19 @@ pub(crate) async fn drain(
     console: &mut Console,
 ) -> Result<(), Failure> {
     let node = NodeId(args.node);
-    let control_index = client.admin().drain_node(node, args.undo).await?;
+    let control_index = Some(client.admin().drain_node(node, args.undo).await?);
     if args.undo {
-        let human = format!("node {} serves again", node.0);
-        let json = json!({ "node": node.0, "duty": "serving", "control_index": control_index });
-        return Ok(console.result(global.output, &human, &json)?);
+        let told = Told { human: "serves again".into(), duty: "serving", control_index, took: None };
+        return tell(node, told, global, console);
     }
     let within = global.timeout.unwrap_or(DRAIN_MAX);
     let took = wait(node, Goal::LeadsNothing, within, client, console).await?;
     let human = format!(
-        "node {} leads nothing after {:.1} s; stop it now, and let it serve again with \
-         `meridian drain {} --undo`",
-        node.0,
+        "leads nothing after {:.1} s; stop it now, and let it serve again with `meridian drain {} --undo`",
         took.as_secs_f64(),
         node.0
     );
-    let json = json!({
-        "node": node.0, "duty": "draining", "control_index": control_index, "took_ms": took.as_millis() as u64,
-    });
-    Ok(console.result(global.output, &human, &json)?)
+    tell(node, Told { human, duty: "draining", control_index, took: Some(took) }, global, console)
 }
 
 pub(crate) async fn decommission(
@@ -70,22 +83,18 @@ pub(crate) async fn decommission(
 ) -> Result<(), Failure> {
     let node = NodeId(args.node);
     if !args.undo && listed(client, node).await?.is_none() {
-        let human = format!("node {} is not in the cluster", node.0);
-        return Ok(console.result(global.output, &human, &json!({ "node": node.0, "duty": "gone" }))?);
+        let human = "is not in the cluster".into();
+        return tell(node, Told { human, duty: "gone", control_index: None, took: None }, global, console);
     }
-    let control_index = client.admin().decommission_node(node, args.undo).await?;
+    let control_index = Some(client.admin().decommission_node(node, args.undo).await?);
     if args.undo {
-        let human = format!("node {} stays", node.0);
-        let json = json!({ "node": node.0, "duty": "serving", "control_index": control_index });
-        return Ok(console.result(global.output, &human, &json)?);
+        let told = Told { human: "stays".into(), duty: "serving", control_index, took: None };
+        return tell(node, told, global, console);
     }
     let within = global.timeout.unwrap_or(MOVE_OUT_MAX);
     let took = wait(node, Goal::IsGone, within, client, console).await?;
-    let human = format!("node {} has left after {:.1} s; stop it now", node.0, took.as_secs_f64());
-    let json = json!({
-        "node": node.0, "duty": "gone", "control_index": control_index, "took_ms": took.as_millis() as u64,
-    });
-    Ok(console.result(global.output, &human, &json)?)
+    let human = format!("has left after {:.1} s; stop it now", took.as_secs_f64());
+    tell(node, Told { human, duty: "gone", control_index, took: Some(took) }, global, console)
 }
 
 async fn listed(client: &Client, node: NodeId) -> Result<Option<NodeInfo>, Failure> {

@@ -8,10 +8,18 @@ use meridian_sdk::{Offset, Start, UnixMs};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bound(pub(crate) Option<u64>);
 
-/// `7d`, `1h 30m`, `500ms`.
+/// `7d`, `1h 30m`, `500ms`; zero is fine.
+///
+/// # Errors
+/// In words, with examples.
+pub fn period(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text.trim())
+        .map_err(|error| format!("{error}; write for instance 30s, 2h or 7d"))
+}
+
+/// The same, above zero.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let duration = humantime::parse_duration(text.trim())
-        .map_err(|error| format!("{error}; write for instance 30s, 2h or 7d"))?;
+    let duration = period(text)?;
     match duration.is_zero() {
         true => Err("must be above zero".into()),
         false => Ok(duration),
@@ -28,10 +36,18 @@ pub(crate) fn age(text: &str) -> Result<Bound, String> {
 
 /// `10GiB`, `500MB`, `1048576`, or `none` for no bound.
 pub(crate) fn size(text: &str) -> Result<Bound, String> {
-    const EXAMPLE: &str = "write for instance 512MiB, 10GiB or none";
-    if text == "none" {
-        return Ok(Bound(None));
+    match text {
+        "none" => Ok(Bound(None)),
+        text => bytes(text).map(|bytes| Bound(Some(bytes))).map_err(|error| format!("{error}, or none")),
     }
+}
+
+/// `10GiB`, `500MB`, `1.5k`, `1048576`: bytes, above zero.
+///
+/// # Errors
+/// In words, with examples.
+pub fn bytes(text: &str) -> Result<u64, String> {
+    let wrong = |why: &str| format!("{why}; write for instance 512MiB or 10GiB");
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
@@ -45,18 +61,18 @@ pub(crate) fn size(text: &str) -> Result<Bound, String> {
         "mb" => 1_000_000,
         "gb" => 1_000_000_000,
         "tb" => 1_000_000_000_000,
-        _ => return Err(format!("{unit:?} is no unit of size; {EXAMPLE}")),
+        _ => return Err(wrong(&format!("{unit:?} is no unit of size"))),
     };
     let bytes = match number.parse::<u64>() {
-        Ok(whole) => whole.checked_mul(scale).ok_or("too large")?,
+        Ok(whole) => whole.checked_mul(scale),
         Err(_) => {
-            let number: f64 = number.parse().map_err(|_| format!("{text:?} is no size; {EXAMPLE}"))?;
-            (number * scale as f64) as u64
+            let number: f64 = number.parse().map_err(|_| wrong(&format!("{text:?} is no size")))?;
+            Some(number * scale as f64).filter(|bytes| *bytes < u64::MAX as f64).map(|bytes| bytes as u64)
         }
     };
-    match bytes {
-        0 => Err("must be above zero".into()),
-        bytes => Ok(Bound(Some(bytes))),
+    match bytes.ok_or_else(|| wrong("too large"))? {
+        0 => Err(wrong("must be above zero")),
+        bytes => Ok(bytes),
     }
 }
 
@@ -115,7 +131,7 @@ mod tests {
         assert_eq!(size("2 MB"), Ok(Bound(Some(2_000_000))));
         assert_eq!((size("none"), age("none")), (Ok(Bound(None)), Ok(Bound(None))));
         assert_eq!(age("7d"), Ok(Bound(Some(7 * 24 * 3_600_000))));
-        for bad in ["", "GiB", "-1", "10 parsecs", "0", "99999999999TiB", "1.2.3k"] {
+        for bad in ["", "GiB", "-1", "10 parsecs", "0", "99999999999TiB", "1.2.3k", "99999999999999999999"] {
             assert!(size(bad).is_err(), "{bad:?}");
         }
         for bad in ["", "7", "0s", "soon"] {

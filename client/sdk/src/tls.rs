@@ -105,11 +105,33 @@ fn in_words(error: io::Error) -> io::Error {
         Some(Tls::AlertReceived(AlertDescription::CertificateRequired)) => {
             "the node asks for a client certificate, and none was given".to_string()
         }
-        Some(Tls::AlertReceived(alert)) => format!("the node refused this client's certificate: {alert:?}"),
+        Some(Tls::AlertReceived(alert)) if is_about_certificates(*alert) => {
+            format!("the node refused this client's certificate: {alert:?}")
+        }
+        Some(Tls::AlertReceived(alert)) => format!("the node ended the TLS handshake: {alert:?}"),
         Some(Tls::InvalidCertificate(why)) => format!("the node's certificate is refused: {why}"),
         _ => return error,
     };
     io::Error::new(error.kind(), words)
+}
+
+/// Whether a node says this when it has looked at a certificate (RFC 8446, section 6.2).
+fn is_about_certificates(alert: AlertDescription) -> bool {
+    use AlertDescription::{
+        AccessDenied, BadCertificate, CertificateExpired, CertificateRevoked, CertificateUnknown,
+        DecryptError, UnknownCA, UnsupportedCertificate,
+    };
+    matches!(
+        alert,
+        AccessDenied
+            | BadCertificate
+            | CertificateExpired
+            | CertificateRevoked
+            | CertificateUnknown
+            | DecryptError
+            | UnknownCA
+            | UnsupportedCertificate
+    )
 }
 
 impl Connector for ClientTls {
@@ -128,5 +150,27 @@ impl Connector for ClientTls {
 impl std::fmt::Debug for ClientTls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ClientTls").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_said_of_a_certificate_is_blamed_on_it() {
+        let said = |alert| {
+            in_words(io::Error::new(io::ErrorKind::InvalidData, rustls::Error::AlertReceived(alert)))
+                .to_string()
+        };
+        for alert in [AlertDescription::UnknownCA, AlertDescription::AccessDenied] {
+            let said = said(alert);
+            assert!(said.contains("refused this client's certificate"), "{said}");
+        }
+        for alert in [AlertDescription::ProtocolVersion, AlertDescription::InternalError] {
+            let said = said(alert);
+            assert!(said.contains(&format!("ended the TLS handshake: {alert:?}")), "{said}");
+        }
+        assert!(said(AlertDescription::CertificateRequired).contains("none was given"));
     }
 }

@@ -185,6 +185,32 @@ async fn flush_reports_the_first_failure_once_and_close_closes() {
     assert!(matches!(clone.send(Message::new("b")).await, Err(Error::Closed)));
 }
 
+#[test]
+fn a_producer_whose_runtime_has_ended_does_not_say_that_all_is_stored() {
+    let runtime = || tokio::runtime::Runtime::new().expect("a runtime");
+    let (around, inner) = (runtime(), runtime());
+    let cluster = around.block_on(FakeCluster::with_topic(1));
+    cluster.script(0, [Fault::Silence]);
+    let (producer, flushing, delivery) = inner.block_on(async {
+        let producer = cluster.client().await.producer("t").build().await.expect("opened");
+        let delivery = send(&producer, "a").await;
+        let mut flushing = Box::pin({
+            let producer = producer.clone();
+            async move { producer.flush().await }
+        });
+        assert!(futures::poll!(&mut flushing).is_pending());
+        (producer, flushing, delivery)
+    });
+    inner.shutdown_background();
+    around.block_on(async {
+        let outcomes =
+            [delivery.await.map(drop), flushing.await, producer.flush().await, producer.close().await];
+        for (outcome, who) in outcomes.into_iter().zip(["delivery", "flush before", "flush", "close"]) {
+            assert!(matches!(outcome, Err(Error::Indeterminate { .. })), "{who}: {outcome:?}");
+        }
+    });
+}
+
 #[tokio::test]
 async fn wrong_input_is_refused_before_anything_is_sent() {
     let cluster = FakeCluster::with_topic(1).await;

@@ -87,7 +87,8 @@ async fn fill(
 }
 
 /// Asks each of these replicas of a partition for its end and the head of its hash chain, writes that down, and
-/// compares: once nothing is written any more they are the same. Returns how many were compared.
+/// compares: once nothing is written any more they are the same. Returns how many were compared with each other;
+/// one alone is compared with nothing.
 ///
 /// # Errors
 /// In words, if one does not answer, or two differ.
@@ -110,5 +111,19 @@ pub async fn agree(
             ));
         }
     }
-    Ok(nodes.len() as u64)
+    Ok(compared(nodes.len()))
+}
+
+fn compared(asked: usize) -> u64 {
+    if asked < 2 { 0 } else { asked as u64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::compared;
+
+    #[test]
+    fn a_lone_replica_is_compared_with_nothing() {
+        assert_eq!([0, 1, 2, 3].map(compared), [0, 0, 2, 3]);
+    }
 }

@@ -46,6 +46,11 @@ enum Trouble {
     Made(#[from] rcgen::Error),
     #[error("{0} was not made by this command: sign the nodes' certificates with whatever made it")]
     Foreign(String),
+    #[error(
+        "{there} is there and {missing} is not: put it back, or, for another authority that nobody trusts yet, choose \
+         an empty folder"
+    )]
+    Half { there: String, missing: String },
 }
 
 /// Makes the files.
@@ -102,12 +107,18 @@ fn validity(args: &CertificatesArgs, params: &mut CertificateParams) {
 
 fn authority(args: &CertificatesArgs) -> Result<Issuer<'static, KeyPair>, Trouble> {
     let (certificate, key) = (args.folder.join("ca.pem"), args.folder.join("ca.key"));
+    for (there, missing) in [(&certificate, &key), (&key, &certificate)] {
+        if there.exists() && !missing.exists() {
+            let [there, missing] = [there, missing].map(|path| path.display().to_string());
+            return Err(Trouble::Half { there, missing });
+        }
+    }
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.distinguished_name.push(DnType::CommonName, "Meridian authority");
     validity(args, &mut params);
-    if certificate.exists() && key.exists() {
+    if certificate.exists() {
         let pem = std::fs::read_to_string(&key);
         let pem = pem.map_err(|error| Trouble::File(key.display().to_string(), error))?;
         let pair = KeyPair::from_pem(&pem)?;

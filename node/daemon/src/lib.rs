@@ -10,6 +10,8 @@ mod intake;
 mod keeper;
 pub mod listen;
 pub mod node;
+#[cfg(feature = "rocks")]
+mod on_disk;
 mod probe;
 mod rooms;
 mod routes;

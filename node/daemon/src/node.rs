@@ -126,6 +126,13 @@ fn space(watched: Option<PathBuf>) -> Arc<dyn DiskSpace> {
     }
 }
 
+async fn load_tls(config: &Config, own: NodeId) -> Result<Option<Arc<Tls>>, TlsError> {
+    let Some(files) = config.tls.clone() else { return Ok(None) };
+    let cluster = config.cluster.name.clone();
+    let loading = tokio::task::spawn_blocking(move || Tls::load(&files, &cluster, own));
+    loading.await.map_err(|error| TlsError::Unfit(error.to_string()))?.map(Some)
+}
+
 fn start_writer(writer: Writer, on_thread: bool) -> std::io::Result<()> {
     if !on_thread {
         tokio::spawn(writer.run());
@@ -140,7 +147,7 @@ impl Node {
     /// Starts a node: binds its listeners, serves, and brings it into its cluster in the background.
     pub async fn start(config: Config, parts: NodeParts) -> Result<Node, NodeError> {
         let own = NodeId(config.node.id);
-        let tls = config.tls.as_ref().map(|files| Tls::load(files, &config.cluster.name, own)).transpose()?;
+        let tls = load_tls(&config, own).await?;
         let listeners = bind_all(&parts.listen, &config.listen).await?;
         let admin = listeners.admin.as_ref().map(|bound| bound.address.clone());
         let secured = tls.as_ref().map(|tls| Arc::new(TlsDial::new(Arc::clone(tls) as _)) as Arc<dyn Dial>);

@@ -69,13 +69,8 @@ pub(crate) struct Rooms {
 
 impl Rooms {
     fn routing(&self) -> Arc<Routing> {
-        Arc::new(Routing {
-            own: self.own,
-            control: Arc::clone(&self.control),
-            registry: Arc::clone(&self.registry),
-            clocks: Arc::clone(&self.clocks),
-            turn: std::sync::atomic::AtomicUsize::new(0),
-        })
+        let (control, registry) = (Arc::clone(&self.control), Arc::clone(&self.registry));
+        Arc::new(Routing::new(self.own, control, registry, Arc::clone(&self.clocks)))
     }
 
     fn publish(

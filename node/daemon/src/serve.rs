@@ -7,14 +7,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use meridian_daemon::config::{Config, ConfigError, LogFormat};
 use meridian_daemon::folder::{DataFolder, FolderError};
-use meridian_daemon::listen::TcpListen;
 use meridian_daemon::telemetry::logs;
 use meridian_daemon::{Node, NodeError, NodeParts};
 use meridian_model::{Clock, NodeId, UnixMs};
-use meridian_raft::network::TcpDial;
 use meridian_raft::runtime::next_random;
 use meridian_storage::rocks::{Closed, RocksOptions};
-use meridian_storage::{Disk, EngineError, RocksEngine, Writer};
+use meridian_storage::{EngineError, RocksEngine};
 
 /// The machine's clock.
 struct SystemClock;
@@ -151,20 +149,7 @@ pub(crate) async fn start(config: Config, opened: &mut Vec<Opened>) -> Result<No
         other => other?,
     };
     let closed = engine.closed();
-    let engine = Arc::new(engine);
-    let (writer, writes) = Writer::new(engine.clone());
-    let parts = NodeParts {
-        disk: Disk::pooled(engine),
-        writer,
-        writes,
-        writer_thread: true,
-        dial: Arc::new(TcpDial),
-        listen: Arc::new(TcpListen),
-        clock: Arc::new(SystemClock),
-        incarnation: folder.incarnation(),
-        may_only_join: folder.may_only_join(),
-        watched_folder: Some(folder.path().to_path_buf()),
-    };
+    let parts = NodeParts::on_disk(Arc::new(engine), &folder, Arc::new(SystemClock));
     let incarnation = folder.incarnation();
     // Before the start, which may fail with the engine in other hands already.
     opened.push(Opened { folder, closed });

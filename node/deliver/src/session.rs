@@ -87,6 +87,11 @@ impl ReadSession {
         Ok(Page { batches, skipped, next: self.next, bounds: before })
     }
 
+    /// Goes back to an offset within the last page: what follows it is read again. Never goes forward.
+    pub fn back_to(&mut self, offset: Offset) {
+        self.next = self.next.min(offset);
+    }
+
     /// Waits until there is something after the session's place. Cancel safe.
     pub async fn wait(&self) -> Result<(), ReadError> {
         self.log.wait_beyond(self.group, self.next).await

@@ -12,8 +12,6 @@ pub struct Caller {
 pub struct Credential {
     /// The `authorization` that came with the call.
     pub token: Option<String>,
-    /// The name in the certificate that the connection was made with. It was verified.
-    pub peer: Option<String>,
 }
 
 /// Tells who a caller is.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use meridian_commitlog::{Append, AppendError};
-use meridian_model::{LogId, NodeId, Offset, Refusal, TopicName, UnixMs};
+use meridian_model::{GroupId, LogId, NodeId, Offset, Refusal, TopicName, UnixMs};
 
 use crate::admission::{Admission, Admitted, Refused};
 use crate::authentication::{Authenticate, Caller, Credential};
@@ -38,6 +38,8 @@ pub enum PublishError {
     /// Another node leads; the batch is handed back for forwarding.
     #[error("{node} leads the partition")]
     Elsewhere {
+        /// The group.
+        group: GroupId,
         /// The leader.
         node: NodeId,
     },
@@ -97,7 +99,7 @@ impl Publisher {
     fn route(&self, topic: &TopicName, partition: u32) -> Result<Route, PublishError> {
         let route = self.routes.route(topic, partition)?;
         match route.leader {
-            Leader::Elsewhere(node) => Err(PublishError::Elsewhere { node }),
+            Leader::Elsewhere(node) => Err(PublishError::Elsewhere { group: route.group, node }),
             Leader::Unknown => Err(AppendError::NotLeader { leader: None }.into()),
             Leader::Here if route.disk_full => Err(AppendError::Refused(Refusal::DiskFull).into()),
             Leader::Here => Ok(route),

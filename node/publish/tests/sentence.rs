@@ -54,7 +54,7 @@ impl Authenticate for OnlyAlice {
 }
 
 fn token(token: &str) -> Credential {
-    Credential { token: Some(token.into()), peer: None }
+    Credential { token: Some(token.into()) }
 }
 
 struct Scene {
@@ -136,9 +136,10 @@ async fn whatever_stands_in_the_way_is_told_and_nothing_is_stored() {
     let scene = Scene::new(1 << 20);
     let mut damaged = batch(0, 1).to_vec();
     *damaged.last_mut().expect("bytes") ^= 1;
+    let elsewhere = PublishError::Elsewhere { group: GROUP, node: NodeId(2) };
     let no_partition = RouteError::NoPartition { topic: topic("here"), partition: 1, partitions: 1 };
     let cases = [
-        ("elsewhere", 0, batch(0, 1), PublishError::Elsewhere { node: NodeId(2) }),
+        ("elsewhere", 0, batch(0, 1), elsewhere),
         ("nobody", 0, batch(0, 1), AppendError::NotLeader { leader: None }.into()),
         ("full", 0, batch(0, 1), AppendError::Refused(Refusal::DiskFull).into()),
         ("unknown", 0, batch(0, 1), RouteError::NoTopic(topic("unknown")).into()),
@@ -166,8 +167,7 @@ async fn leadership_lost_between_route_and_append_is_told_by_the_log() {
 async fn an_unknown_caller_is_turned_away_first() {
     let scene = Scene::for_callers(1 << 20, Arc::new(OnlyAlice));
     let to = topic("unknown");
-    let alice_by_name = Credential { token: None, peer: Some("alice".into()) };
-    for credential in [Credential::default(), token("bob"), alice_by_name] {
+    for credential in [Credential::default(), token("bob")] {
         let refused = scene.publisher.publish(&credential, &to, 0, batch(0, 1), NOW).await.err();
         assert_eq!(refused, Some(PublishError::Unauthenticated), "not even whether the topic exists");
     }

@@ -81,22 +81,22 @@ impl ClockBook {
         self.disk_full.load(Ordering::Relaxed)
     }
 
-    /// Whether a node's disk was at its watermark when it was last heard of.
-    pub fn disk_full(&self, node: NodeId) -> bool {
-        self.disk_of(node).full
+    /// Whether the disk of one of these nodes was at its watermark when it was last heard of.
+    pub fn any_disk_full(&self, nodes: impl IntoIterator<Item = NodeId>) -> bool {
+        let heard = self.heard.lock();
+        nodes.into_iter().any(|node| self.disk_of(&heard, node).full)
     }
 
     /// Whether a node is there and no write of it hangs: it may lead.
     pub fn may_lead(&self, node: NodeId) -> bool {
-        self.clock_of(node).is_some() && !self.disk_of(node).stalled
+        self.clock_of(node).is_some() && !self.disk_of(&self.heard.lock(), node).stalled
     }
 
-    fn disk_of(&self, node: NodeId) -> DiskState {
+    fn disk_of(&self, heard: &BTreeMap<NodeId, Heard>, node: NodeId) -> DiskState {
         if node == self.own {
             return self.own_disk();
         }
-        let heard = self.heard.lock().get(&node).copied();
-        heard.filter(fresh).map_or_else(DiskState::default, |heard| heard.disk)
+        heard.get(&node).filter(|heard| fresh(heard)).map_or_else(DiskState::default, |heard| heard.disk)
     }
 
     /// The peer's clock as it should stand now, if it was heard from lately.

@@ -25,4 +25,4 @@ pub use group::{Group, GroupConfig, GroupIdentity, GroupParts};
 pub use proposer::ProposeError;
 pub use registry::Registry;
 pub use types::{Reply, TypeConfig};
-pub use view::{Applied, GroupView, ReadError};
+pub use view::{Applied, GroupView};

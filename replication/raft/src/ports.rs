@@ -13,7 +13,6 @@ use meridian_model::{Batch, GroupId, Offset, UnixMs};
 use crate::group::Group;
 use crate::proposer::ProposeError;
 use crate::registry::Registry;
-use crate::view;
 
 impl From<ProposeError> for AppendError {
     fn from(error: ProposeError) -> Self {
@@ -21,18 +20,6 @@ impl From<ProposeError> for AppendError {
             ProposeError::NotLeader { leader } => AppendError::NotLeader { leader },
             ProposeError::Unavailable(why) => AppendError::Unavailable(why),
             ProposeError::Indeterminate(why) => AppendError::Indeterminate(why),
-        }
-    }
-}
-
-impl From<view::ReadError> for ReadError {
-    fn from(error: view::ReadError) -> Self {
-        match error {
-            view::ReadError::OutOfRange { offset, start, end } => {
-                ReadError::OutOfRange { offset, start, end }
-            }
-            view::ReadError::CatchingUp => ReadError::Unavailable("it is catching up".into()),
-            view::ReadError::Disk(error) => ReadError::Disk(error.to_string()),
         }
     }
 }
@@ -68,10 +55,7 @@ impl Registry {
 }
 
 fn bounds_of(group: &Group) -> Result<LogBounds, ReadError> {
-    let applied = group.view().applied();
-    if applied.catching_up {
-        return Err(view::ReadError::CatchingUp.into());
-    }
+    let applied = group.view().readable()?;
     Ok(LogBounds {
         log: group.identity().history,
         start: applied.start,
@@ -89,18 +73,11 @@ impl ReadCommitted for Registry {
     }
 
     async fn read(&self, group: GroupId, from: Offset, bytes: usize) -> Result<Vec<StoredBatch>, ReadError> {
-        let batches = self.readable(group)?.view().read(from, bytes).await?;
-        let stored = batches.into_iter().map(|batch| StoredBatch {
-            base: batch.base,
-            count: batch.row.count,
-            appended_at: batch.row.stamp,
-            bytes: batch.bytes,
-        });
-        Ok(stored.collect())
+        self.readable(group)?.view().read(from, bytes).await
     }
 
     async fn offset_at(&self, group: GroupId, time: UnixMs) -> Result<Offset, ReadError> {
-        Ok(self.readable(group)?.view().offset_at(time).await?)
+        self.readable(group)?.view().offset_at(time).await
     }
 
     async fn wait_beyond(&self, group: GroupId, end: Offset) -> Result<(), ReadError> {

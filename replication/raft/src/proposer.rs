@@ -71,6 +71,7 @@ impl ProposeError {
 }
 
 struct Waiting {
+    /// Empty once it is in an entry.
     batch: Bytes,
     opened_at: UnixMs,
     _share: Share,
@@ -137,7 +138,7 @@ impl Rounds {
     }
 
     /// Starts one round; the future answers everybody in it.
-    async fn propose(&mut self, batch: Vec<Waiting>) -> Option<impl Future<Output = ()> + use<>> {
+    async fn propose(&mut self, mut batch: Vec<Waiting>) -> Option<impl Future<Output = ()> + use<>> {
         let (voters, is_leader, leader) = {
             let metrics = self.raft.metrics();
             let metrics = metrics.borrow_watched();
@@ -152,11 +153,13 @@ impl Rounds {
         }
         let stamp = self.clocks.stamp(self.view.applied().stamp.max(self.last_stamp), &voters);
         self.last_stamp = stamp;
-        let items =
-            batch.iter().map(|waiting| AppendItem::new(waiting.batch.clone(), waiting.opened_at)).collect();
-        let command = Command::Partition(PartitionCommand::Append { stamp, items });
+        // The entry holds the bytes from here on; whoever waits only waits.
+        let item =
+            |waiting: &mut Waiting| AppendItem::new(std::mem::take(&mut waiting.batch), waiting.opened_at);
+        let items = batch.iter_mut().map(item).collect();
+        let entry = CommandBytes(Command::Partition(PartitionCommand::Append { stamp, items }).encode());
         let (responder, written) = openraft::impls::OneshotResponder::new_pair();
-        let sent = self.raft.write(CommandBytes(command.encode())).responder(responder).await;
+        let sent = self.raft.write(entry).responder(responder).await;
         if let Err(error) = sent {
             answer_all(batch, |_| Err(ProposeError::Unavailable(error.to_string())));
             return None;

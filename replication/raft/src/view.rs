@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use bytes::Bytes;
+use meridian_commitlog::{ReadError, StoredBatch};
 use meridian_machine::command::append_batch_at;
 use meridian_machine::control::ControlMachine;
 use meridian_machine::partition::PartitionMachine;
@@ -51,38 +51,6 @@ pub struct Applied {
     pub log_bytes: u64,
     /// Whether a snapshot is still ahead of the log: nothing may be served then.
     pub catching_up: bool,
-}
-
-/// A batch as stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredBatch {
-    /// The offset of its first message.
-    pub base: Offset,
-    /// Its index row.
-    pub row: IndexRow,
-    /// The batch as published.
-    pub bytes: Bytes,
-}
-
-/// Why applied state cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// Below the start or beyond the end.
-    #[error("offset {offset} is outside {start}..{end}")]
-    OutOfRange {
-        /// What was asked.
-        offset: Offset,
-        /// The first offset kept.
-        start: Offset,
-        /// The next offset.
-        end: Offset,
-    },
-    /// A snapshot was installed and the log has not caught up with it.
-    #[error("the replica is catching up")]
-    CatchingUp,
-    /// The disk failed, or what it holds is damaged.
-    #[error(transparent)]
-    Disk(#[from] io::Error),
 }
 
 #[derive(Default)]
@@ -257,10 +225,11 @@ impl GroupView {
         Ok(total)
     }
 
-    fn readable(&self) -> Result<Applied, ReadError> {
+    pub(crate) fn readable(&self) -> Result<Applied, ReadError> {
         let applied = self.applied();
         match applied.catching_up {
-            true => Err(ReadError::CatchingUp),
+            // A snapshot was installed and the log has not caught up with it.
+            true => Err(ReadError::Unavailable("it is catching up".into())),
             false => Ok(applied),
         }
     }
@@ -284,7 +253,7 @@ impl GroupView {
     }
 
     fn damaged(&self, why: &str) -> ReadError {
-        ReadError::Disk(io::Error::new(io::ErrorKind::InvalidData, format!("{}: {why}", self.group)))
+        ReadError::Disk(format!("{}: {why}", self.group))
     }
 
     async fn rows_from(&self, from: Offset, end: Offset) -> Result<Vec<(Offset, IndexRow)>, ReadError> {
@@ -299,7 +268,7 @@ impl GroupView {
             range.from = first.to_vec();
             engine.scan(Family::Index, &range, READ_BATCHES_MAX, usize::MAX)
         });
-        let found = found.await.map_err(io::Error::from)?;
+        let found = found.await.map_err(|error| ReadError::Disk(error.to_string()))?;
         if found.is_empty() {
             // Between the look at memory and the look at disk the rows moved; memory was right.
             return self.rows_in_memory(from).ok_or_else(|| self.damaged("no index row"));
@@ -321,7 +290,8 @@ impl GroupView {
 
     async fn batches(&self, rows: &[(Offset, IndexRow)]) -> Result<Vec<StoredBatch>, ReadError> {
         let (Some((_, first)), Some((_, last))) = (rows.first(), rows.last()) else { return Ok(Vec::new()) };
-        let entries = self.log.read(first.index, last.index + 1, usize::MAX).await?;
+        let entries = self.log.read(first.index, last.index + 1, usize::MAX).await;
+        let entries = entries.map_err(|error| ReadError::Disk(error.to_string()))?;
         let mut batches = Vec::with_capacity(rows.len());
         for (base, row) in rows {
             let entry = row.index.checked_sub(first.index).and_then(|at| entries.get(at as usize));
@@ -331,7 +301,7 @@ impl GroupView {
             };
             let bytes = append_batch_at(&command.0, row.position);
             let bytes = bytes.map_err(|_| self.damaged("the index points into the void"))?;
-            batches.push(StoredBatch { base: *base, row: *row, bytes });
+            batches.push(StoredBatch { base: *base, count: row.count, appended_at: row.stamp, bytes });
         }
         Ok(batches)
     }

@@ -22,8 +22,8 @@ use crate::BenchError;
 use crate::failure::local;
 use crate::latency::{Latency, Percentiles};
 
-/// As the node's listeners have it.
-const WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+/// What a connection of a client may have unread at a node, by default.
+const WINDOW_BYTES: u32 = 1024 * 1024;
 /// Bytes of a small frame.
 const SMALL: usize = 64;
 /// Bytes of a large frame: a full batch.

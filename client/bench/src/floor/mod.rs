@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::Args;
 use meridian_cli::GlobalArgs;
+use meridian_cli::units::period;
 use serde::Serialize;
 
 use crate::failure::local;
@@ -32,7 +33,7 @@ pub struct FloorArgs {
     #[arg(long, value_name = "FOLDER")]
     data: PathBuf,
     /// How long each part is measured
-    #[arg(long, default_value = "5s", value_name = "DURATION", value_parser = units::duration)]
+    #[arg(long, default_value = "5s", value_name = "DURATION", value_parser = period)]
     duration: Duration,
     /// Bytes of one synced write of the storage engine; repeatable
     #[arg(long, default_values = ["128KiB", "512KiB", "1MiB"], value_name = "BYTES", value_parser = units::size)]
@@ -44,7 +45,7 @@ pub struct FloorArgs {
     #[arg(long, default_value = "128KiB", value_name = "BYTES", value_parser = units::size)]
     paced_batch: usize,
     /// How long the schedule is
-    #[arg(long, default_value = "30s", value_name = "DURATION", value_parser = units::duration)]
+    #[arg(long, default_value = "30s", value_name = "DURATION", value_parser = period)]
     paced_duration: Duration,
 }
 

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::BenchError;
 use crate::latency::{Latency, Percentiles};
+use crate::random::Words;
 
 /// Random bytes that writes are slices of.
 const POOL_BYTES: usize = 16 * 1024 * 1024;
@@ -87,13 +88,8 @@ fn measure(
 }
 
 fn pool() -> Bytes {
-    let mut state = 0x2545_f491_4f6c_dd1d_u64;
-    let words = std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    });
+    let mut words = Words::of(1);
+    let words = std::iter::repeat_with(|| words.next_word().to_le_bytes());
     words.take(POOL_BYTES / 8).flatten().collect::<Vec<u8>>().into()
 }
 

@@ -7,11 +7,10 @@ use bytes::Bytes;
 
 use crate::BenchError;
 use crate::failure::local;
+use crate::random::{Words, mix};
 
 /// Bytes that are made at once: bodies are slices of such a block.
 const BLOCK_BYTES: usize = 64 * 1024;
-/// Steps between the words of a random body (Steele, Lea, Flood: "Fast Splittable Pseudorandom Number Generators").
-const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// A source of bodies.
 #[derive(Debug)]
@@ -103,24 +102,8 @@ fn fill(block: &mut Vec<u8>, size: usize, mut words: Words) {
     block.extend_from_slice(&words.next_word().to_le_bytes()[..size % 8]);
 }
 
-/// SplitMix64.
-struct Words(u64);
-
-impl Words {
-    fn next_word(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(GOLDEN);
-        mix(self.0)
-    }
-}
-
 fn words(seed: u64, producer: u32, counter: u64) -> Words {
-    Words(mix(seed ^ mix(counter ^ u64::from(producer) << 48)))
-}
-
-fn mix(mut z: u64) -> u64 {
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+    Words::of(seed ^ mix(counter ^ u64::from(producer) << 48))
 }
 
 #[cfg(test)]

@@ -13,8 +13,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use meridian_cli::GlobalArgs;
+use meridian_cli::units::period;
 use meridian_sdk::admin::NewTopic;
-use meridian_sdk::{Client, ClientConfig, Codec, Producer, Retention};
+use meridian_sdk::{Client, Codec, Producer, Retention};
 use serde::Serialize;
 
 use crate::units::{self, Rate};
@@ -74,10 +75,10 @@ pub struct PublishArgs {
     #[arg(long, default_value = "512KiB", value_name = "BYTES", value_parser = units::size)]
     batch: usize,
     /// Time before anything counts
-    #[arg(long, default_value = "3s", value_name = "DURATION", value_parser = units::duration)]
+    #[arg(long, default_value = "3s", value_name = "DURATION", value_parser = period)]
     warm_up: Duration,
     /// Time that counts
-    #[arg(long, default_value = "15s", value_name = "DURATION", value_parser = units::duration)]
+    #[arg(long, default_value = "15s", value_name = "DURATION", value_parser = period)]
     duration: Duration,
     /// Read every message back and compare it with what was acknowledged
     #[arg(long, conflicts_with = "retention")]
@@ -107,11 +108,7 @@ pub(crate) async fn run(args: PublishArgs, global: &GlobalArgs) -> Result<(), Be
         Some(file) => Bodies::lines(file, args.producers)?,
         None => Bodies::Random { seed: args.seed, size: args.size },
     };
-    let mut config = ClientConfig::new(global.server.clone());
-    if let Some(timeout) = global.timeout {
-        config.operation_timeout = timeout;
-    }
-    let client = Client::connect(config).await?;
+    let client = global.connect().await?;
     let topic = args.topic.clone().unwrap_or_else(own_name);
     let retention = Retention { bytes: args.retention.map(|bytes| bytes as u64), ..Retention::default() };
     let new = NewTopic {

@@ -102,16 +102,16 @@ impl Check {
     fn record(&mut self, offset: u64, body: &[u8], bodies: &Bodies) {
         self.found.read += 1;
         self.found.gaps += u64::from(offset != self.next);
-        self.next = offset + 1;
+        let expected = std::mem::replace(&mut self.next, offset + 1);
         while let Some(run) = self.run.filter(|run| run.offset + run.count <= offset) {
+            self.found.lost += (run.offset + run.count).saturating_sub(expected.max(run.offset));
             self.run = self.runs.next();
-            // Only after a gap, or where runs overlap, is there something of it left behind.
-            debug_assert!(run.count > 0);
         }
         let Some(run) = self.run.filter(|run| run.offset <= offset) else {
             self.found.unclaimed += 1;
             return;
         };
+        self.found.lost += offset.saturating_sub(expected.max(run.offset));
         match bodies.is(run.producer, run.counter + (offset - run.offset), body) {
             true => self.found.right += 1,
             false => self.found.wrong += 1,
@@ -175,11 +175,13 @@ mod tests {
     }
 
     #[test]
-    fn a_hole_is_a_gap() {
-        let mut stored = stored();
-        stored.remove(4);
-        let found = checked(claimed(), &stored);
-        assert_eq!((found.right, found.gaps), (14, 1));
+    fn a_hole_is_a_gap_and_what_was_in_it_is_lost() {
+        for hole in [4..5, 0..3, 2..12, 8..10, 10..13] {
+            let mut stored = stored();
+            stored.drain(hole.clone());
+            let (found, lost) = (checked(claimed(), &stored), hole.len() as u64);
+            assert_eq!((found.right, found.gaps, found.lost), (15 - lost, 1, lost), "{hole:?}");
+        }
     }
 
     #[test]
@@ -193,6 +195,7 @@ mod tests {
     fn two_acks_for_one_offset_are_seen() {
         let mut claims = claimed();
         claims[1].offset = 8;
-        assert_eq!(checked(claims, &stored()).overlapping, 2);
+        let found = checked(claims, &stored());
+        assert_eq!((found.overlapping, found.lost), (2, 0));
     }
 }

@@ -41,20 +41,19 @@ impl Future for Delivery {
     type Output = Result<Receipt, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let number = self.number;
-        if let Some(outcome) = self.fate.outcome.get() {
-            return Poll::Ready(outcome.of(number));
+        let Self { fate, number, place } = &mut *self;
+        if let Some(outcome) = fate.outcome.get() {
+            return Poll::Ready(outcome.of(*number));
         }
-        let fate = Arc::clone(&self.fate);
         let mut wakers = fate.wakers.lock();
         // Settled meanwhile: whoever settles takes the wakers only afterwards.
         if let Some(outcome) = fate.outcome.get() {
-            return Poll::Ready(outcome.of(number));
+            return Poll::Ready(outcome.of(*number));
         }
-        match self.place.and_then(|place| wakers.get_mut(place)) {
+        match place.and_then(|place| wakers.get_mut(place)) {
             Some(waker) => waker.clone_from(context.waker()),
             None => {
-                self.place = Some(wakers.len());
+                *place = Some(wakers.len());
                 wakers.push(context.waker().clone());
             }
         }

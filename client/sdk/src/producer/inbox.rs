@@ -21,6 +21,8 @@ pub(super) struct Waiting {
     pub(super) flushes: VecDeque<(u64, oneshot::Sender<Result<(), Error>>)>,
     /// Nothing more may come.
     pub(super) closed: bool,
+    /// The task ended before its time: what was underway is in doubt.
+    lost: bool,
 }
 
 /// The shared end.
@@ -51,10 +53,14 @@ impl Inbox {
         Some(pushed)
     }
 
-    /// Resolves when everything taken in so far is resolved. `None`: the task has ended, and nothing is left.
+    /// Resolves when everything taken in so far is resolved. `None`: closed, and nothing is left. Without an answer:
+    /// the task has ended before its time, and with it what it had.
     pub(super) fn flush(&self) -> Option<oneshot::Receiver<Result<(), Error>>> {
         let (done, flushed) = oneshot::channel();
         let mut waiting = self.waiting.lock();
+        if waiting.lost {
+            return Some(flushed);
+        }
         if waiting.closed {
             return None;
         }
@@ -102,6 +108,7 @@ impl Deref for Outlet {
 impl Drop for Outlet {
     fn drop(&mut self) {
         let mut waiting = self.0.waiting.lock();
+        waiting.lost = !waiting.closed;
         waiting.closed = true;
         let left = (std::mem::take(&mut waiting.pending), std::mem::take(&mut waiting.flushes));
         drop(waiting);

@@ -120,12 +120,14 @@ impl Producer {
     }
 
     /// Waits until everything sent before this call is acked or has failed. `Err`: the first failure since the
-    /// last flush, for those who drop their deliveries. Cancellation safe.
+    /// last flush, for those who drop their deliveries; [`Error::Indeterminate`] where the runtime in which
+    /// messages were sent has ended. Cancellation safe.
     pub async fn flush(&self) -> Result<(), Error> {
         let waiting: Vec<_> = self.inner.lanes.read().values().filter_map(|inbox| inbox.flush()).collect();
         let mut outcome = Ok(());
         for flushed in waiting {
-            outcome = outcome.and(flushed.await.unwrap_or(Ok(())));
+            let in_doubt = || Err(Error::Indeterminate { what: "flush".into(), last: None });
+            outcome = outcome.and(flushed.await.unwrap_or_else(|_| in_doubt()));
         }
         outcome
     }

@@ -26,7 +26,8 @@ pub struct LimitsConfig {
     pub requests_max: usize,
     /// Requests under way at once on one connection, of any listener.
     pub streams_per_connection_max: u32,
-    /// How long a call may take until its answer begins, in milliseconds. Streams may last.
+    /// How long a call may take until its answer begins, in milliseconds, and a message of a client from its first
+    /// byte to its last. Streams may last.
     pub request_ms_max: u64,
     /// Connections to the client listener.
     pub client_connections_max: usize,

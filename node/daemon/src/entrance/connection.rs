@@ -9,12 +9,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use meridian_model::NodeId;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, Sleep};
 use tonic::transport::server::Connected;
 
 use super::Bounds;
 use super::frames::Frames;
+use super::layered::{Layered, OnRead};
 use super::places::Place;
 use crate::listen::Io;
 
@@ -24,11 +25,11 @@ pub(crate) struct Peer(Arc<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
-    name: Option<String>,
     /// The nodes it may speak for; none where nobody asked for a certificate.
     nodes: Option<Vec<NodeId>>,
     under_way: AtomicUsize,
-    begun: AtomicU64,
+    /// Requests begun, and those that ended.
+    moves: AtomicU64,
 }
 
 impl Peer {
@@ -38,13 +39,8 @@ impl Peer {
     }
 
     /// Somebody with a certificate.
-    pub(crate) fn known(name: Option<String>, nodes: Vec<NodeId>) -> Self {
-        Self(Arc::new(Known { name, nodes: Some(nodes), ..Known::default() }))
-    }
-
-    /// The name in its certificate.
-    pub(crate) fn name(&self) -> Option<&str> {
-        self.0.name.as_deref()
+    pub(crate) fn known(nodes: Vec<NodeId>) -> Self {
+        Self(Arc::new(Known { nodes: Some(nodes), ..Known::default() }))
     }
 
     /// The nodes it may speak for, where that was proved at all.
@@ -55,7 +51,7 @@ impl Peer {
     /// A request of it is under way until the result is dropped.
     pub(crate) fn begin(&self) -> UnderWay {
         self.0.under_way.fetch_add(1, Ordering::Relaxed);
-        self.0.begun.fetch_add(1, Ordering::Relaxed);
+        self.0.moves.fetch_add(1, Ordering::Relaxed);
         UnderWay(self.clone())
     }
 }
@@ -65,14 +61,17 @@ pub(crate) struct UnderWay(Peer);
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
+        self.0.0.moves.fetch_add(1, Ordering::Relaxed);
         self.0.0.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// The connection. It ends itself where the preface does not come in time, where nothing is asked for long, and
 /// where too many frames carry nothing.
-pub(crate) struct Connection {
-    io: Box<dyn Io>,
+pub(crate) type Connection = Layered<Watched>;
+
+/// Who watches it.
+pub(crate) struct Watched {
     peer: Peer,
     watch: Watch,
     _place: Place,
@@ -91,11 +90,11 @@ impl Connection {
             bounds,
             frames: Frames::default(),
             alarm,
-            begun: 0,
+            moves: 0,
             second: Instant::now(),
             idle_frames: 0,
         };
-        Self { io, peer, watch, _place: place }
+        Self { io, hook: Watched { peer, watch, _place: place } }
     }
 }
 
@@ -104,8 +103,8 @@ struct Watch {
     frames: Frames,
     /// Until the preface is there: its deadline. Then: the next look whether anything is asked at all.
     alarm: Pin<Box<Sleep>>,
-    /// Requests begun at the last look.
-    begun: u64,
+    /// Requests begun and ended at the last look.
+    moves: u64,
     second: Instant,
     idle_frames: u32,
 }
@@ -141,11 +140,11 @@ impl Watch {
                     "no HTTP/2 preface in time",
                 )));
             }
-            let begun = peer.0.begun.load(Ordering::Relaxed);
-            if begun == self.begun && peer.0.under_way.load(Ordering::Relaxed) == 0 {
+            let moves = peer.0.moves.load(Ordering::Relaxed);
+            if moves == self.moves && peer.0.under_way.load(Ordering::Relaxed) == 0 {
                 return Poll::Ready(Ok(()));
             }
-            self.begun = begun;
+            self.moves = moves;
             self.alarm.as_mut().reset(Instant::now() + self.bounds.idle_max);
         }
         Poll::Pending
@@ -156,49 +155,69 @@ impl Connected for Connection {
     type ConnectInfo = Peer;
 
     fn connect_info(&self) -> Peer {
-        self.peer.clone()
+        self.hook.peer.clone()
     }
 }
 
-impl AsyncRead for Connection {
+impl OnRead for Watched {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        &mut self,
+        io: &mut Box<dyn Io>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
         let before = buf.filled().len();
-        match Pin::new(&mut this.io).poll_read(cx, buf) {
-            Poll::Ready(Ok(())) => Poll::Ready(this.watch.read(&buf.filled()[before..])),
+        match Pin::new(io).poll_read(cx, buf) {
+            Poll::Ready(Ok(())) => Poll::Ready(self.watch.read(&buf.filled()[before..])),
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             // Nothing read and no error is the end of the stream: an idle connection ends as if its client had.
-            Poll::Pending => this.watch.poll_over(cx, &this.peer),
+            Poll::Pending => self.watch.poll_over(cx, &self.peer),
         }
     }
 }
 
-impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+    use super::super::places::Places;
+    use super::*;
+
+    const IDLE: Duration = Duration::from_millis(600);
+
+    /// A connection that has said its preface.
+    async fn greeted() -> (DuplexStream, Connection, Peer) {
+        let (mut client, server) = tokio::io::duplex(1_024);
+        let bounds = Bounds {
+            connections_max: 1,
+            per_address_max: 1,
+            handshake_max: IDLE,
+            idle_max: IDLE,
+            control_frames_per_second_max: 100,
+        };
+        let place = Places::new(bounds).take(None).expect("a place");
+        let peer = Peer::unknown();
+        let mut connection =
+            Connection::new(Box::new(server), peer.clone(), place, bounds, Instant::now() + IDLE);
+        client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.expect("written");
+        connection.read_exact(&mut [0; 24]).await.expect("read");
+        (client, connection, peer)
     }
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+    #[tokio::test]
+    async fn a_connection_is_idle_from_the_end_of_its_last_request() {
+        let (_client, mut connection, peer) = greeted().await;
+        let begun = Instant::now();
+        let under_way = peer.begin();
+        // It spans one look and ends just before the next.
+        let working = tokio::spawn(async move {
+            tokio::time::sleep(IDLE * 19 / 10).await;
+            drop(under_way);
+            Instant::now()
+        });
+        assert_eq!(connection.read(&mut [0; 9]).await.expect("no error"), 0, "hung up on");
+        let (over, ended) = (Instant::now(), working.await.expect("runs"));
+        assert!(over - ended >= IDLE, "{:?} after its end", over - ended);
+        assert!(over - begun < IDLE * 6, "{:?}", over - begun);
     }
 }

@@ -5,6 +5,7 @@ mod connection;
 mod farewell;
 mod frames;
 mod handshake;
+mod layered;
 mod places;
 mod sniff;
 

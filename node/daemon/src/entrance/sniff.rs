@@ -4,62 +4,38 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
+use super::layered::{Layered, OnRead};
 use crate::listen::Io;
 
 /// The connection, its first byte still to be read.
-pub(super) struct Sniffed {
-    first: Option<u8>,
-    io: Box<dyn Io>,
-}
+pub(super) type Sniffed = Layered<First>;
+
+/// The byte, until it is read.
+pub(super) struct First(Option<u8>);
 
 impl Sniffed {
     /// Waits for the first byte.
     pub(super) async fn wait(mut io: Box<dyn Io>) -> io::Result<(u8, Self)> {
         let first = io.read_u8().await?;
-        Ok((first, Self { first: Some(first), io }))
+        Ok((first, Self { hook: First(Some(first)), io }))
     }
 }
 
-impl AsyncRead for Sniffed {
+impl OnRead for First {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        &mut self,
+        io: &mut Box<dyn Io>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if buf.remaining() > 0
-            && let Some(first) = self.first.take()
+            && let Some(first) = self.0.take()
         {
             buf.put_slice(&[first]);
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.io).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Sniffed {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        Pin::new(io).poll_read(cx, buf)
     }
 }

@@ -4,12 +4,14 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use meridian_proto::v1::{ErrorReason, Failure};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, Sleep};
 use tonic::Status;
 
 use super::Seat;
@@ -76,11 +78,41 @@ pub(super) struct Metered {
     inner: tonic::body::Body,
     held: Held,
     framing: Framing,
+    /// From a message's first byte to its last.
+    message_max: Duration,
+    /// When the message that has begun must be complete; made with the first one that comes in pieces.
+    deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl Metered {
-    pub(super) fn new(inner: tonic::body::Body, held: Held) -> Self {
-        Self { inner, held, framing: Framing::default() }
+    pub(super) fn new(inner: tonic::body::Body, held: Held, message_max: Duration) -> Self {
+        Self { inner, held, framing: Framing::default(), message_max, deadline: None }
+    }
+
+    fn read(&mut self, data: &[u8]) {
+        let was_open = self.framing.open() > 0;
+        let ended = self.framing.read(data);
+        let begun = self.framing.open() > 0 && (ended || !was_open);
+        if begun {
+            let until = Instant::now() + self.message_max;
+            match &mut self.deadline {
+                Some(deadline) => deadline.as_mut().reset(until),
+                none => *none = Some(Box::pin(tokio::time::sleep_until(until))),
+            }
+        }
+    }
+
+    /// Whether a message takes too long: its bytes must not be held for ever.
+    fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<Status> {
+        match &mut self.deadline {
+            Some(deadline) if self.framing.open() > 0 => {
+                std::task::ready!(deadline.as_mut().poll(cx));
+                let why =
+                    format!("a message that began {:?} ago is not complete; try again", self.message_max);
+                Poll::Ready(Failure::new(ErrorReason::Throttled, why).into())
+            }
+            _ => Poll::Pending,
+        }
     }
 }
 
@@ -94,12 +126,14 @@ impl Body for Metered {
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
         this.held.read_on(this.framing.open());
-        let frame = std::task::ready!(Pin::new(&mut this.inner).poll_frame(cx));
+        let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(cx) else {
+            return this.poll_overdue(cx).map(|overdue| Some(Err(overdue)));
+        };
         if let Some(Ok(frame)) = &frame
             && let Some(data) = frame.data_ref()
         {
             this.held.take(data.len())?;
-            this.framing.read(data);
+            this.read(data);
         }
         Poll::Ready(frame)
     }
@@ -147,6 +181,7 @@ impl Body for Occupied {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::mpsc;
     use tonic::Code;
     use tonic_types::StatusExt;
 
@@ -177,7 +212,23 @@ mod tests {
 
     fn body(pieces: Vec<Vec<u8>>, budget: &Arc<Semaphore>) -> (Metered, Held) {
         let held = Held::new(Arc::clone(budget));
-        (Metered::new(tonic::body::Body::new(Pieces(pieces.into_iter())), held.clone()), held)
+        let pieces = tonic::body::Body::new(Pieces(pieces.into_iter()));
+        (Metered::new(pieces, held.clone(), Duration::from_secs(60)), held)
+    }
+
+    /// A body whose pieces come one by one.
+    struct Slow(mpsc::Receiver<Vec<u8>>);
+
+    impl Body for Slow {
+        type Data = Bytes;
+        type Error = Status;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+            self.0.poll_recv(cx).map(|piece| piece.map(|piece| Ok(Frame::data(piece.into()))))
+        }
     }
 
     fn two_messages() -> Vec<Vec<u8>> {
@@ -209,6 +260,41 @@ mod tests {
         assert_eq!(budget.available_permits(), 700, "it is decoded, but not admitted");
         drop(held);
         assert_eq!(budget.available_permits(), 1_000);
+    }
+
+    #[tokio::test]
+    async fn a_message_that_is_never_finished_gives_its_bytes_back() {
+        let budget = Arc::new(Semaphore::new(1_000));
+        let held = Held::new(Arc::clone(&budget));
+        held.is_stream();
+        let (pieces, queue) = mpsc::channel(4);
+        let message_max = Duration::from_millis(400);
+        let mut body = Metered::new(tonic::body::Body::new(Slow(queue)), held.clone(), message_max);
+        // Whole messages and pauses between them take as long as they like; a new message has a time of its own.
+        let end_and_beginning = [&message(45)[20..], &message(9_999)[..7]].concat();
+        for piece in [message(95), message(45)[..20].to_vec(), end_and_beginning] {
+            tokio::time::sleep(message_max * 2 / 3).await;
+            pieces.send(piece).await.expect("read");
+            next(&mut body).await.expect("a piece").expect("in time");
+        }
+        let begun = Instant::now();
+        // Bytes that trickle in do not help.
+        let trickle = tokio::spawn(async move {
+            while pieces.send(vec![0; 1]).await.is_ok() {
+                tokio::time::sleep(message_max / 8).await;
+            }
+        });
+        let overdue = loop {
+            match next(&mut body).await.expect("more") {
+                Ok(_) => assert!(begun.elapsed() < message_max * 20, "it never ends"),
+                Err(status) => break status,
+            }
+        };
+        assert_eq!(overdue.code(), Code::ResourceExhausted, "{overdue:?}");
+        assert!(begun.elapsed() >= message_max / 2, "after {:?}", begun.elapsed());
+        drop((body, held));
+        assert_eq!(budget.available_permits(), 1_000);
+        trickle.await.expect("ends with its reader");
     }
 
     #[tokio::test]

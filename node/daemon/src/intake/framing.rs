@@ -13,8 +13,9 @@ pub(super) struct Framing {
 }
 
 impl Framing {
-    /// Takes the next bytes.
-    pub(super) fn read(&mut self, mut bytes: &[u8]) {
+    /// Takes the next bytes. Says whether a message ended in them.
+    pub(super) fn read(&mut self, mut bytes: &[u8]) -> bool {
+        let mut ended = false;
         while !bytes.is_empty() {
             let count = match self.left {
                 0 => {
@@ -33,19 +34,15 @@ impl Framing {
             bytes = &bytes[count..];
             if self.have == PREFIX_BYTES {
                 let [_, a, b, c, d] = self.prefix;
+                // A message without content is complete with its prefix.
                 (self.left, self.have) = (u32::from_be_bytes([a, b, c, d]) as usize, 0);
-                self.begun();
-            } else if self.left == 0 && self.have == 0 {
+            }
+            if self.left == 0 && self.have == 0 {
                 self.open = 0;
+                ended = true;
             }
         }
-    }
-
-    /// A message without content is complete with its prefix.
-    fn begun(&mut self) {
-        if self.left == 0 {
-            self.open = 0;
-        }
+        ended
     }
 
     /// Bytes of the message that has begun and is not complete.
@@ -70,11 +67,12 @@ mod tests {
         let whole = [message(10), message(0), message(300)].concat();
         for piece in [1, 3, 5, 6, 15, 20, 1_000] {
             let mut framing = Framing::default();
-            whole.chunks(piece).for_each(|bytes| framing.read(bytes));
+            let ended = whole.chunks(piece).filter(|bytes| framing.read(bytes)).count();
             assert_eq!(framing.open(), 0, "by {piece}");
-            framing.read(&message(40)[..30]);
+            assert!((1..=3).contains(&ended), "by {piece}: {ended}");
+            assert!(!framing.read(&message(40)[..30]));
             assert_eq!(framing.open(), 30);
-            framing.read(&message(40)[30..]);
+            assert!(framing.read(&message(40)[30..]));
             assert_eq!(framing.open(), 0);
         }
     }

@@ -1,7 +1,8 @@
 //! What clients are sending, counted before it is decoded: requests under way, and their bytes.
 //!
 //! Both counts cover the node, whatever connections the requests come over. At a bound the answer is
-//! `RESOURCE_EXHAUSTED` with a time after which to try again.
+//! `RESOURCE_EXHAUSTED` with a time after which to try again. So it is for a message of which only a part comes:
+//! it holds its bytes for no longer than a call may take.
 
 mod body;
 mod framing;
@@ -9,6 +10,7 @@ mod framing;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::{Request, Response};
 use meridian_proto::v1::{ErrorReason, Failure};
@@ -27,6 +29,8 @@ use crate::entrance::{Peer, UnderWay};
 pub(crate) struct Intake {
     requests: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
+    /// From a message's first byte to its last.
+    message_max: Duration,
 }
 
 /// A request's place among those under way.
@@ -40,6 +44,7 @@ impl Intake {
         Self {
             requests: Arc::new(Semaphore::new(limits.requests_max.min(Semaphore::MAX_PERMITS))),
             bytes: Arc::new(Semaphore::new(limits.receiving_bytes)),
+            message_max: Duration::from_millis(limits.request_ms_max),
         }
     }
 
@@ -90,7 +95,8 @@ where
         let held = Held::new(Arc::clone(&self.intake.bytes));
         let (mut parts, body) = request.into_parts();
         parts.extensions.insert(held.clone());
-        let answer = self.inner.call(Request::from_parts(parts, Body::new(Metered::new(body, held))));
+        let body = Body::new(Metered::new(body, held, self.intake.message_max));
+        let answer = self.inner.call(Request::from_parts(parts, body));
         Box::pin(async move { Ok(answer.await?.map(|body| Body::new(Occupied::new(body, seat)))) })
     }
 }

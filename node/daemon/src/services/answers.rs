@@ -83,7 +83,7 @@ pub(super) fn of_publish(error: &PublishError) -> Failure {
         PublishError::Refused(Refused::Corrupt(error)) => of_batch(error),
         PublishError::Refused(Refused::Busy) => Failure::new(ErrorReason::Throttled, error.to_string()),
         PublishError::Route(error) => of_route(error),
-        PublishError::Elsewhere { node } => {
+        PublishError::Elsewhere { node, .. } => {
             Failure::new(ErrorReason::NotLeader, error.to_string()).with("node", node.0)
         }
         PublishError::Append(error) => of_append(error),

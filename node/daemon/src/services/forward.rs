@@ -1,23 +1,24 @@
-//! Forwarding: a request that reached the wrong node goes on to the leader, once.
+//! Forwarding: a request that reached the wrong node goes on to the leader. Whoever is asked does not forward it
+//! again, but may name the leader; then it is asked, once.
 
-use std::collections::BTreeMap;
+mod relay;
+mod stream;
+
 use std::sync::Arc;
 
-use meridian_model::NodeId;
 use meridian_model::limits::RPC_BYTES_MAX;
+use meridian_model::{GroupId, NodeId};
 use meridian_proto::v1::publish_service_client::PublishServiceClient;
-use meridian_proto::v1::publish_stream_request::Request as Sent;
-use meridian_proto::v1::publish_stream_response::Response as Answer;
 use meridian_proto::v1::read_service_client::ReadServiceClient;
-use meridian_proto::v1::{
-    ErrorReason, Failure, PublishBatch, PublishBatchFailure, PublishOpen, PublishStreamRequest,
-    PublishStreamResponse,
-};
+use meridian_proto::v1::{ErrorReason, Failure};
 use meridian_raft::network::Links;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
+
+pub(super) use relay::{Returned, fail};
+pub(super) use stream::ForwardedStream;
+
+use crate::routes::Routing;
 
 /// The metadata key that marks a forwarded request: it is not forwarded again.
 const FORWARDED: &str = "meridian-forwarded";
@@ -66,6 +67,66 @@ pub(super) fn of_read_at(node: NodeId, reason: ErrorReason, status: Status) -> S
     }
 }
 
+/// The leader that a refusal names.
+fn named(failure: &Failure) -> Option<NodeId> {
+    let node = failure.metadata.get("node").filter(|_| failure.reason() == ErrorReason::NotLeader);
+    node.and_then(|node| node.parse().ok()).map(NodeId)
+}
+
+/// Whether another node may know better than the one that says this.
+fn knows_nothing(failure: &Failure) -> bool {
+    use ErrorReason::{Indeterminate, NotLeader, ReplicaUnavailable, Unavailable};
+    matches!(failure.reason(), Unavailable | ReplicaUnavailable | Indeterminate | NotLeader)
+}
+
+/// What somebody who does not follow redirects is told instead of one.
+pub(super) fn not_redirected(failure: Failure) -> Failure {
+    match failure.reason() {
+        ErrorReason::NotLeader => moved(),
+        _ => failure,
+    }
+}
+
+fn moved() -> Failure {
+    Failure::new(ErrorReason::Unavailable, "the partition is about to have another leader; try again")
+}
+
+/// Calls a node about a group, and the leader that it names instead. What is learned that way is remembered.
+pub(super) async fn following<T, A>(
+    routing: &Routing,
+    (group, node): (GroupId, NodeId),
+    call: impl Fn(NodeId) -> A,
+) -> Result<T, Status>
+where
+    A: Future<Output = Result<T, Status>>,
+{
+    let refused = match call(node).await {
+        Ok(answer) => return Ok(answer),
+        Err(status) => status,
+    };
+    let failure = Failure::from_status(&refused);
+    let Some(leader) = named(&failure) else {
+        if knows_nothing(&failure) {
+            routing.failed(group, node);
+        }
+        return Err(refused);
+    };
+    routing.told(group, leader);
+    if leader == routing.own {
+        return Err(moved().into());
+    }
+    call(leader).await.map_err(|refused| {
+        let failure = Failure::from_status(&refused);
+        if knows_nothing(&failure) {
+            routing.failed(group, leader);
+        }
+        match failure.reason() {
+            ErrorReason::NotLeader => moved().into(),
+            _ => refused,
+        }
+    })
+}
+
 fn broken(node: NodeId) -> String {
     format!("the connection to {node} broke before it answered")
 }
@@ -88,107 +149,5 @@ impl Forwarder {
     pub(super) fn read(&self, node: NodeId) -> Result<ReadServiceClient<Channel>, Failure> {
         let channel = self.links.channel(node).map_err(|_| unreachable(node))?;
         Ok(ReadServiceClient::new(channel).max_decoding_message_size(RPC_BYTES_MAX))
-    }
-}
-
-/// The bytes of a batch on its way, which count until it is answered.
-type Share = Option<OwnedSemaphorePermit>;
-
-type Answers = mpsc::Sender<Result<PublishStreamResponse, Status>>;
-
-/// The forwarded part of one publish stream: a stream to each leader, in the client's order.
-pub(super) struct ForwardedStream {
-    forwarder: Arc<Forwarder>,
-    topic: String,
-    answers: Answers,
-    streams: BTreeMap<NodeId, mpsc::Sender<(PublishBatch, Share)>>,
-}
-
-impl ForwardedStream {
-    pub(super) fn new(forwarder: Arc<Forwarder>, topic: String, answers: Answers) -> Self {
-        Self { forwarder, topic, answers, streams: BTreeMap::new() }
-    }
-
-    /// Sends a batch on; its answer comes to the client's stream. Waits while the leader is slow.
-    pub(super) async fn send(&mut self, node: NodeId, batch: PublishBatch, share: Share) {
-        let correlation = batch.correlation;
-        let stream = self.streams.entry(node).or_insert_with(|| {
-            let (batches, queue) = mpsc::channel(64);
-            tokio::spawn(relay(
-                Arc::clone(&self.forwarder),
-                node,
-                self.topic.clone(),
-                queue,
-                self.answers.clone(),
-            ));
-            batches
-        });
-        if stream.send((batch, share)).await.is_err() {
-            self.streams.remove(&node);
-            fail(&self.answers, correlation, unreachable(node)).await;
-        }
-    }
-}
-
-pub(super) async fn fail(answers: &Answers, correlation: u64, failure: Failure) {
-    let failure = PublishBatchFailure { correlation, failure: Some(failure) };
-    let response = PublishStreamResponse { response: Some(Answer::Failure(failure)) };
-    // The client may have gone.
-    let _ = answers.send(Ok(response)).await;
-}
-
-/// Relays batches to one leader until either side ends; whatever is unanswered then is indeterminate.
-async fn relay(
-    forwarder: Arc<Forwarder>,
-    node: NodeId,
-    topic: String,
-    mut queue: mpsc::Receiver<(PublishBatch, Share)>,
-    answers: Answers,
-) {
-    let mut unanswered = BTreeMap::new();
-    let (requests, outgoing) = mpsc::channel(8);
-    let open =
-        PublishStreamRequest { request: Some(Sent::Open(PublishOpen { topic, accept_redirect: true })) };
-    let opened = async {
-        let mut client = forwarder.publish(node).ok()?;
-        requests.send(open).await.ok()?;
-        client.publish_stream(forwarded(ReceiverStream::new(outgoing))).await.ok()
-    };
-    if let Some(response) = opened.await {
-        let mut incoming = response.into_inner();
-        // None once the client has sent everything: its answers still come.
-        let mut requests = Some(requests);
-        loop {
-            tokio::select! {
-                batch = queue.recv(), if requests.is_some() => {
-                    let (Some((batch, share)), Some(leader)) = (batch, &requests) else {
-                        requests = None;
-                        continue;
-                    };
-                    unanswered.insert(batch.correlation, share);
-                    if leader.send(PublishStreamRequest { request: Some(Sent::Batch(batch)) }).await.is_err() {
-                        break;
-                    }
-                }
-                answer = incoming.message() => {
-                    let Ok(Some(answer)) = answer else { break };
-                    match &answer.response {
-                        Some(Answer::Ack(ack)) => drop(unanswered.remove(&ack.correlation)),
-                        Some(Answer::Failure(failure)) => drop(unanswered.remove(&failure.correlation)),
-                        _ => continue,
-                    }
-                    if answers.send(Ok(answer)).await.is_err() {
-                        return;
-                    }
-                }
-            }
-        }
-    }
-    queue.close();
-    while let Ok((batch, _)) = queue.try_recv() {
-        fail(&answers, batch.correlation, unreachable(node)).await;
-    }
-    for correlation in unanswered.into_keys() {
-        fail(&answers, correlation, Failure::new(ErrorReason::Indeterminate, broken(node))).await;
     }
 }

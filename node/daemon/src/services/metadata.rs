@@ -60,7 +60,7 @@ impl MetadataService for Metadata {
         let partitions = topic.partitions.iter().enumerate().map(|(number, placement)| PartitionLocation {
             partition: number as u32,
             log_id: placement.log.0.to_vec().into(),
-            leader_node: match self.routing.leader_of(placement) {
+            leader_node: match self.routing.leader_for_clients(placement) {
                 Leader::Here => Some(self.routing.own.0),
                 Leader::Elsewhere(node) => Some(node.0),
                 Leader::Unknown => None,

@@ -8,6 +8,7 @@ mod open_producer;
 mod peer;
 mod publish;
 mod read;
+mod reading;
 
 pub(crate) use admin::Admin;
 pub(crate) use forward::Forwarder;

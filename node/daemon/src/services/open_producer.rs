@@ -86,15 +86,18 @@ impl Producers {
                         producer_id: producer.0.to_vec().into(),
                         epoch,
                     };
-                    match self.links.client(node) {
-                        Ok(mut client) => {
-                            match tokio::time::timeout(FENCE_MAX, client.fence(request)).await {
-                                Ok(Ok(answer)) => reply_of(answer.into_inner()),
-                                _ => Ok(None),
-                            }
-                        }
-                        Err(_) => Ok(None),
+                    let answer = match self.links.client(node) {
+                        Ok(mut client) => tokio::time::timeout(FENCE_MAX, client.fence(request)).await.ok(),
+                        Err(_) => None,
+                    };
+                    let reply = match answer {
+                        Some(Ok(answer)) => reply_of(answer.into_inner()),
+                        _ => Ok(None),
+                    };
+                    if matches!(reply, Ok(None)) {
+                        self.routing.failed(placement.group, node);
                     }
+                    reply
                 }
                 Leader::Unknown => Ok(None),
             };

@@ -21,9 +21,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::answers::{of_publish, of_route, topic_name};
-use super::forward::{ForwardedStream, Forwarder, fail, forwarded, is_forwarded, of_publish_at};
+use super::forward::{
+    ForwardedStream, Forwarder, Returned, fail, following, forwarded, is_forwarded, not_redirected,
+    of_publish_at,
+};
 use super::open_producer::Producers;
-use crate::entrance::Peer;
 use crate::intake::Held;
 use crate::routes::Routing;
 
@@ -41,15 +43,6 @@ pub(crate) struct Publish {
 }
 
 impl Publish {
-    /// Names the leader's address, so that the client can go there.
-    fn with_address(&self, failure: Failure) -> Failure {
-        let node = failure.metadata.get("node").and_then(|node| node.parse().ok()).map(NodeId);
-        match node.and_then(|node| self.routing.client_address(node)) {
-            Some(address) => failure.with("address", address),
-            None => failure,
-        }
-    }
-
     /// A token from the future would keep its producer's row for ever: it counts as given now.
     fn token(&self, opened_at_ms: u64) -> UnixMs {
         UnixMs(opened_at_ms).min(self.forwarder.links.clocks().now().plus_ms(CLOCK_SKEW_MS_MAX))
@@ -92,6 +85,19 @@ impl Publish {
             Some(key) => hash::partition_of(key, partitions),
             None => (meridian_raft::runtime::next_random() % u64::from(partitions.max(1))) as u32,
         })
+    }
+}
+
+/// What a client is told. One that follows redirects learns the leader's address, others are never sent elsewhere.
+fn told(error: &PublishError, routing: &Routing, redirects: bool) -> Failure {
+    let failure = of_publish(error);
+    if !redirects {
+        return not_redirected(failure);
+    }
+    let node = failure.metadata.get("node").and_then(|node| node.parse().ok()).map(NodeId);
+    match node.and_then(|node| routing.client_address(node)) {
+        Some(address) => failure.with("address", address),
+        None => failure,
     }
 }
 
@@ -143,13 +149,16 @@ impl PublishService for Publish {
         };
         match published {
             Ok(published) => Ok(Response::new(PublishResponse { ack: Some(ack(partition, published)) })),
-            Err(PublishError::Elsewhere { node }) if may_forward => {
+            Err(PublishError::Elsewhere { group, node }) if may_forward => {
                 request.payload = Some(publish_request::Payload::Batch(batch));
                 request.partition = Some(partition);
-                let answer = self.forwarder.publish(node)?.publish(forwarded(request)).await;
-                answer.map_err(|status| of_publish_at(node, status))
+                let publish = async |node| {
+                    let answer = self.forwarder.publish(node)?.publish(forwarded(request.clone())).await;
+                    answer.map_err(|status| of_publish_at(node, status))
+                };
+                following(&self.routing, (group, node), publish).await
             }
-            Err(error) => Err(self.with_address(of_publish(&error)).into()),
+            Err(error) => Err(told(&error, &self.routing, !may_forward).into()),
         }
     }
 
@@ -177,19 +186,20 @@ impl PublishService for Publish {
         };
         let opened = PublishStreamResponse { response: Some(Answer::Opened(opened)) };
         answers.try_send(Ok(opened)).map_err(|_| Status::internal("the answer queue is closed"))?;
-        let forwarding = (!was_forwarded && !open.accept_redirect)
-            .then(|| ForwardedStream::new(Arc::clone(&self.forwarder), topic.resource(), answers.clone()));
+        let forwarding = (!was_forwarded && !open.accept_redirect).then(|| {
+            let (forwarder, routing) = (Arc::clone(&self.forwarder), Arc::clone(&self.routing));
+            ForwardedStream::new(forwarder, routing, topic.resource(), answers.clone())
+        });
         let stream = PublishingStream { service: self.clone(), credential, held, topic, answers, forwarding };
         tokio::spawn(stream.run(requests));
         Ok(Response::new(Box::pin(ReceiverStream::new(outgoing))))
     }
 }
 
-/// What the caller shows: a token in the call, a certificate on the connection.
+/// What the caller shows: a token in the call.
 fn credential<T>(request: &Request<T>) -> Credential {
     let token = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
-    let peer = request.extensions().get::<Peer>().and_then(Peer::name);
-    Credential { token: token.map(str::to_string), peer: peer.map(str::to_string) }
+    Credential { token: token.map(str::to_string) }
 }
 
 struct PublishingStream {
@@ -201,12 +211,29 @@ struct PublishingStream {
     forwarding: Option<ForwardedStream>,
 }
 
+/// What the forwarded part has for the client's task; never anything where nothing is forwarded.
+async fn returned(forwarding: &mut Option<ForwardedStream>) -> Returned {
+    match forwarding {
+        Some(forwarding) => forwarding.returned().await,
+        None => std::future::pending().await,
+    }
+}
+
 impl PublishingStream {
     async fn run(mut self, mut requests: Streaming<PublishStreamRequest>) {
         loop {
-            let request = match requests.message().await {
+            let request = tokio::select! {
+                request = requests.message() => request,
+                returned = returned(&mut self.forwarding) => {
+                    if let Some(forwarding) = &mut self.forwarding {
+                        forwarding.go_on(returned).await;
+                    }
+                    continue;
+                }
+            };
+            let request = match request {
                 Ok(Some(request)) => request,
-                Ok(None) => return,
+                Ok(None) => break,
                 // The client may be there to hear it: too much at once, a message too large, bytes without sense.
                 Err(status) => return drop(self.answers.send(Err(status)).await),
             };
@@ -222,6 +249,11 @@ impl PublishingStream {
                 return;
             }
         }
+        // The bytes of the last message count no longer.
+        let Self { forwarding, .. } = self;
+        if let Some(forwarding) = forwarding {
+            forwarding.finish().await;
+        }
     }
 
     /// Appends one batch; its answer comes when it is stored, others do not wait for it.
@@ -231,18 +263,19 @@ impl PublishingStream {
         let publisher = &self.service.publisher;
         let outcome =
             publisher.publish(&self.credential, &self.topic, partition, sent.batch.clone(), opened_at).await;
+        let redirects = self.forwarding.is_none();
         let outcome = match (outcome, &mut self.forwarding) {
             (Ok(outcome), _) => outcome,
-            (Err(PublishError::Elsewhere { node }), Some(forwarding)) => {
+            (Err(PublishError::Elsewhere { group, node }), Some(forwarding)) => {
                 let held = self.held.as_ref().and_then(|held| held.split(sent.batch.len()));
-                return forwarding.send(node, sent, held).await;
+                return forwarding.send((group, node), sent, held).await;
             }
             (Err(error), _) => {
-                let failure = self.service.with_address(of_publish(&error));
+                let failure = told(&error, &self.service.routing, redirects);
                 return fail(&self.answers, correlation, failure).await;
             }
         };
-        let (service, answers) = (self.service.clone(), self.answers.clone());
+        let (routing, answers) = (Arc::clone(&self.service.routing), self.answers.clone());
         tokio::spawn(async move {
             match outcome.await {
                 Ok(published) => {
@@ -250,7 +283,7 @@ impl PublishingStream {
                     let _ =
                         answers.send(Ok(PublishStreamResponse { response: Some(Answer::Ack(ack)) })).await;
                 }
-                Err(error) => fail(&answers, correlation, service.with_address(of_publish(&error))).await,
+                Err(error) => fail(&answers, correlation, told(&error, &routing, redirects)).await,
             }
         });
     }

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::Stream;
-use meridian_commitlog::{LogBounds, ReadCommitted, StoredBatch};
-use meridian_deliver::{Page, ReadSession, Start};
-use meridian_model::{Batch, GroupId, NodeId, Offset, UnixMs, batch};
+use meridian_commitlog::ReadCommitted;
+use meridian_deliver::{ReadSession, Start};
+use meridian_model::{GroupId, NodeId, Offset, UnixMs};
 use meridian_proto::v1::read_service_server::ReadService;
 use meridian_proto::v1::{
-    ErrorReason, Failure, GetLogRequest, GetLogResponse, OffsetRange, ReadFormat, ReadRequest, ReadResponse,
-    StoredMessage, read_request,
+    ErrorReason, Failure, GetLogRequest, GetLogResponse, ReadFormat, ReadRequest, ReadResponse, read_request,
 };
 use meridian_publish::Leader;
 use meridian_raft::Registry;
@@ -20,7 +19,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::answers::{of_read, of_route, topic_name};
-use super::forward::{Forwarder, forwarded, is_forwarded, of_read_at};
+use super::forward::{Forwarder, following, forwarded, is_forwarded, of_read_at};
+use super::reading::{Answers, Reading};
 use crate::routes::Routing;
 
 /// Pages that may wait for a slow reader.
@@ -45,7 +45,7 @@ fn unreached(replica: Option<u64>) -> ErrorReason {
 
 enum Place {
     Here(GroupId),
-    There(NodeId),
+    There(GroupId, NodeId),
 }
 
 impl Read {
@@ -68,12 +68,12 @@ impl Read {
                 )),
                 true if node == self.routing.own => Ok(Place::Here(placement.group)),
                 true if forwarded => Err(Failure::new(ErrorReason::Protocol, "forwarded twice")),
-                true => Ok(Place::There(node)),
+                true => Ok(Place::There(placement.group, node)),
             };
         }
         match self.routing.leader_of(&placement) {
             Leader::Here => Ok(Place::Here(placement.group)),
-            Leader::Elsewhere(node) if !forwarded => Ok(Place::There(node)),
+            Leader::Elsewhere(node) if !forwarded => Ok(Place::There(placement.group, node)),
             Leader::Elsewhere(node) => {
                 Err(Failure::new(ErrorReason::NotLeader, format!("{node} leads the partition"))
                     .with("node", node.0))
@@ -104,10 +104,13 @@ impl ReadService for Read {
         let group =
             match self.place(&request.topic, request.partition, request.replica_node, was_forwarded)? {
                 Place::Here(group) => group,
-                Place::There(node) => {
+                Place::There(group, node) => {
                     let reason = unreached(request.replica_node);
-                    let answer = self.forwarder.read(node)?.read(forwarded(request)).await;
-                    let answer = answer.map_err(|status| of_read_at(node, reason, status))?;
+                    let read = async |node| {
+                        let answer = self.forwarder.read(node)?.read(forwarded(request.clone())).await;
+                        answer.map_err(|status| of_read_at(node, reason, status))
+                    };
+                    let answer = following(&self.routing, (group, node), read).await?;
                     return Ok(Response::new(Box::pin(answer.into_inner())));
                 }
             };
@@ -126,13 +129,12 @@ impl ReadService for Read {
         let session =
             ReadSession::open(log, group, start, request.clamp).await.map_err(|error| of_read(&error))?;
         let (pages, outgoing) = mpsc::channel(PAGES);
-        let reading = Reading {
+        let answers = Answers {
             from: session.place(),
-            session,
             decode: request.format() == ReadFormat::Messages,
-            follow: request.follow,
             left: (request.messages_max > 0).then_some(request.messages_max),
         };
+        let reading = Reading { session, answers, follow: request.follow };
         tokio::spawn(reading.run(pages));
         Ok(Response::new(Box::pin(ReceiverStream::new(outgoing))))
     }
@@ -150,10 +152,13 @@ impl ReadService for Read {
         let group =
             match self.place(&request.topic, request.partition, request.replica_node, was_forwarded)? {
                 Place::Here(group) => group,
-                Place::There(node) => {
+                Place::There(group, node) => {
                     let reason = unreached(request.replica_node);
-                    let answer = self.forwarder.read(node)?.get_log(forwarded(request)).await;
-                    return answer.map_err(|status| of_read_at(node, reason, status));
+                    let get = async |node| {
+                        let answer = self.forwarder.read(node)?.get_log(forwarded(request.clone())).await;
+                        answer.map_err(|status| of_read_at(node, reason, status))
+                    };
+                    return following(&self.routing, (group, node), get).await;
                 }
             };
         if request.linearizable {
@@ -169,92 +174,4 @@ impl ReadService for Read {
             log_bytes: bounds.log_bytes,
         }))
     }
-}
-
-struct Reading {
-    session: ReadSession,
-    from: Offset,
-    decode: bool,
-    follow: bool,
-    left: Option<u64>,
-}
-
-impl Reading {
-    async fn run(mut self, pages: mpsc::Sender<Result<ReadResponse, Status>>) {
-        loop {
-            let response = match self.session.page().await {
-                Ok(page) => self.respond(page),
-                Err(error) => Err(of_read(&error).into()),
-            };
-            let failed = response.is_err();
-            let empty =
-                response.as_ref().is_ok_and(|page| page.batches.is_empty() && page.messages.is_empty());
-            let skipped = response.as_ref().is_ok_and(|page| page.skipped.is_some());
-            // An empty page is worth sending once: it tells a reader that it is at the end.
-            if pages.send(response).await.is_err() || failed || self.left == Some(0) {
-                return;
-            }
-            if !empty || skipped {
-                continue;
-            }
-            if !self.follow {
-                return;
-            }
-            tokio::select! {
-                waited = self.session.wait() => if waited.is_err() { continue },
-                () = pages.closed() => return,
-            }
-        }
-    }
-
-    fn respond(&mut self, page: Page) -> Result<ReadResponse, Status> {
-        let bounds: LogBounds = page.bounds;
-        let mut response = ReadResponse {
-            skipped: page.skipped.map(|(from, to)| OffsetRange { from: from.0, to: to.0 }),
-            next_offset: page.next.0,
-            log_start: bounds.start.0,
-            log_end: bounds.end.0,
-            log_id: bounds.log.0.to_vec().into(),
-            ..Default::default()
-        };
-        for stored in page.batches {
-            if self.left == Some(0) {
-                break;
-            }
-            let before = self.from.0.saturating_sub(stored.base.0).min(u64::from(stored.count));
-            let new = u64::from(stored.count) - before;
-            if self.decode {
-                let take = self.left.map_or(new, |left| left.min(new));
-                response.messages.extend(messages_of(&stored, before as u32, take as u32)?);
-            } else {
-                response.batches.push(meridian_proto::v1::StoredBatch {
-                    base_offset: stored.base.0,
-                    count: stored.count,
-                    appended_at_ms: stored.appended_at.0,
-                    batch: stored.bytes,
-                });
-            }
-            self.left = self.left.map(|left| left.saturating_sub(new));
-        }
-        self.from = page.next;
-        Ok(response)
-    }
-}
-
-fn messages_of(stored: &StoredBatch, first: u32, count: u32) -> Result<Vec<StoredMessage>, Status> {
-    let damaged = |error: meridian_model::BatchError| Failure::new(ErrorReason::Internal, error.to_string());
-    let whole = Batch::verify(stored.bytes.clone()).map_err(damaged)?;
-    let header = whole.header();
-    let messages = batch::decode_range(&whole, first, count).map_err(damaged)?;
-    let stored = messages.into_iter().zip(u64::from(first)..).map(|(message, at)| StoredMessage {
-        offset: stored.base.0 + at,
-        appended_at_ms: stored.appended_at.0,
-        key: message.key,
-        properties: message.properties.into_iter().collect(),
-        body: message.body,
-        producer_id: header.producer.0.to_vec().into(),
-        producer_epoch: header.epoch,
-        sequence: header.first_sequence + at,
-    });
-    Ok(stored.collect())
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
 
-use super::{Tls, names};
+use super::Tls;
 use crate::entrance::{Greeter, Peer};
 
 /// Greets clients and operators.
@@ -15,9 +15,9 @@ impl Greeter for ForClients {
         Arc::clone(&self.0.current.read().for_clients)
     }
 
-    fn peer(&self, certificate: &CertificateDer<'_>) -> Peer {
+    fn peer(&self, _certificate: &CertificateDer<'_>) -> Peer {
         // Nobody speaks for a node here.
-        Peer::known(names::caller(certificate), Vec::new())
+        Peer::known(Vec::new())
     }
 
     fn explain(&self, error: &rustls::Error) -> String {

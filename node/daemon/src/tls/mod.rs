@@ -19,6 +19,7 @@ use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion};
 
 use crate::config::{ClientCertificates, TlsConfig};
 use files::Files;
+use reload::Stamps;
 
 pub(crate) use clients::ForClients;
 pub use names::node_name;
@@ -49,6 +50,8 @@ pub struct Tls {
     config: TlsConfig,
     cluster: String,
     own: NodeId,
+    /// The files as they were before they were loaded.
+    loaded: Stamps,
     current: RwLock<Current>,
 }
 
@@ -61,11 +64,14 @@ struct Current {
 }
 
 impl Tls {
-    /// Reads the files. Fails where they do not fit together, or where the certificate is not this node's.
+    /// Reads the files, which takes its time. Fails where they do not fit together, or where the certificate is not
+    /// this node's.
     pub fn load(config: &TlsConfig, cluster: &str, own: NodeId) -> Result<Arc<Self>, TlsError> {
+        let loaded = reload::stamps(config);
         let files = Files::read(config)?;
         let current = make(&files, config, cluster, own)?;
         Ok(Arc::new(Self {
+            loaded,
             config: config.clone(),
             cluster: cluster.to_string(),
             own,

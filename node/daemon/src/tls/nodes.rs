@@ -69,7 +69,7 @@ impl Greeter for ForNodes {
     }
 
     fn peer(&self, certificate: &CertificateDer<'_>) -> Peer {
-        Peer::known(names::caller(certificate), names::nodes_in(certificate, &self.0.cluster))
+        Peer::known(names::nodes_in(certificate, &self.0.cluster))
     }
 
     fn explain(&self, error: &rustls::Error) -> String {

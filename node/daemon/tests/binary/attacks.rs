@@ -271,6 +271,7 @@ fn thirty_kilobytes_of_headers_are_refused() {
     stream.write_all(&frames).expect("sent");
     let ended = end_of(&mut stream, Duration::from_secs(1));
     println!("30 KB of headers: {ended:?}");
+    assert!(ended.refusals + ended.resets > 0 || ended.goaway.is_some() || ended.closed, "{ended:?}");
     victim.survives("30 KB of headers", KIB_MAX, stream);
     let address = victim.address();
     let status = victim.runtime.block_on(async {
@@ -324,18 +325,17 @@ async fn garbage(address: &str, path: &str) -> tonic::Status {
     tonic::Status::from_header_map(&trailers).expect("a status")
 }
 
-#[test]
-fn requests_that_are_never_finished_take_no_more_than_their_budget() {
-    let victim = Victim::new("receiving_bytes = 16777216");
+/// Opens a call and sends a message of 4 MiB, all but the end, on each of many connections.
+fn unfinished(victim: &Victim, path: &str) -> Vec<std::net::TcpStream> {
     let mut attackers = Vec::new();
-    // A message of 4 MiB, of which all but the end comes, on each of many connections.
     for _ in 0..20 {
         let mut stream = connect(&victim.address());
         // With its settings acknowledged the server's larger windows count.
         end_of(&mut stream, Duration::from_millis(50));
         let _ = stream.write_all(&frame(crate::wire::SETTINGS, 1, 0, &[]));
-        let head = frame(HEADERS, END_HEADERS, 1, &call(PUBLISH));
-        let mut opening = vec![0];
+        let head = frame(HEADERS, END_HEADERS, 1, &call(path));
+        let mut opening = open_of(path);
+        opening.push(0);
         opening.extend((4u32 << 20).to_be_bytes());
         let _ = stream.write_all(&[head, frame(DATA, 0, 1, &opening)].concat());
         for _ in 0..60 {
@@ -345,6 +345,21 @@ fn requests_that_are_never_finished_take_no_more_than_their_budget() {
         }
         attackers.push(stream);
     }
+    attackers
+}
+
+/// What comes before the first batch of a stream, framed: its topic is `t`.
+fn open_of(path: &str) -> Vec<u8> {
+    match path == PUBLISH {
+        true => Vec::new(),
+        false => vec![0, 0, 0, 0, 5, 0x0a, 3, 0x0a, 1, b't'],
+    }
+}
+
+#[test]
+fn requests_that_are_never_finished_take_no_more_than_their_budget() {
+    let victim = Victim::new("receiving_bytes = 16777216");
+    let attackers = unfinished(&victim, PUBLISH);
     std::thread::sleep(Duration::from_secs(1));
     let address = victim.address();
     let refused = victim.runtime.block_on(async { client(&address).await.publish(request(600_000)).await });
@@ -361,4 +376,23 @@ fn requests_that_are_never_finished_take_no_more_than_their_budget() {
     drop(attackers);
     std::thread::sleep(Duration::from_millis(500));
     victim.survives("requests that are never finished", 2 * KIB_MAX, ());
+}
+
+#[test]
+fn streams_whose_messages_are_never_finished_give_their_bytes_back() {
+    let victim = Victim::new("receiving_bytes = 16777216\nrequest_ms_max = 4000");
+    let attackers = unfinished(&victim, PUBLISH_STREAM);
+    let begun = Instant::now();
+    let address = victim.address();
+    let publish =
+        || victim.runtime.block_on(async { client(&address).await.publish(request(600_000)).await });
+    let refused = publish().expect_err("the budget is taken");
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}");
+    while publish().is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "they hold them still");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    println!("20 unfinished messages gave their bytes back after {:?}", begun.elapsed());
+    assert!(begun.elapsed() > Duration::from_secs(1));
+    victim.survives("streams whose messages are never finished", 2 * KIB_MAX, attackers);
 }

@@ -99,9 +99,31 @@ fn three_nodes_with_certificates_of_the_command_form_a_region() {
     let lines: String = (0..300).map(|number| format!("order {number}\n")).collect();
     call(&["publish", "orders"], &lines);
     assert_eq!(call(&["read", "orders"], "").lines().count(), 300);
+    let measured = call(&["bench", "publish", "--warm-up", "0s", "--duration", "500ms", "--verify"], "");
+    assert!(measured.contains("PASSED"), "{measured}");
     let nameless = run(&["--server", &server, "--tls-ca", &ca, "--timeout", "3s", "status"]);
     let said = String::from_utf8_lossy(&nameless.stderr).into_owned();
     assert!(said.contains("asks for a client certificate"), "{said}");
+}
+
+#[test]
+fn half_an_authority_is_never_replaced() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let keys = folder.path().display().to_string();
+    let make = ["certificates", "--folder", &keys, "--cluster", "blue", "--nodes", "1"];
+    stdout_of(&run(&make));
+    for (kept, moved) in [("ca.pem", "ca.key"), ("ca.key", "ca.pem")] {
+        let [kept, moved, away] = [kept, moved, "elsewhere"].map(|name| folder.path().join(name));
+        std::fs::rename(&moved, &away).expect("moved");
+        let before = std::fs::read(&kept).expect("there");
+        let output = run(&make);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(&format!("{} is not", moved.display())), "{said}");
+        assert_eq!(std::fs::read(&kept).expect("there"), before);
+        assert!(!moved.exists(), "nothing is made in its place");
+        std::fs::rename(&away, &moved).expect("moved back");
+    }
 }
 
 #[tokio::test]
@@ -118,8 +140,8 @@ async fn clients_and_listeners_that_do_not_fit_say_so() {
 
     let why = refusal(tls(&theirs.ca, None), &address).await;
     assert!(why.contains("the node's certificate is refused"), "{why}");
-    let plaintext = Client::connect(config(&address).with_operation_timeout(Duration::from_secs(2))).await;
     let begun = Instant::now();
+    let plaintext = Client::connect(config(&address).with_operation_timeout(Duration::from_secs(2))).await;
     let why = match plaintext {
         Err(error) => error.to_string(),
         Ok(client) => {

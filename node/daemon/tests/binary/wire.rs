@@ -82,6 +82,8 @@ pub(crate) struct Ended {
     pub(crate) goaway: Option<u32>,
     /// Resets of streams that came.
     pub(crate) resets: usize,
+    /// Answers with another status than 200, before any gRPC.
+    pub(crate) refusals: usize,
     /// Whether the connection is closed.
     pub(crate) closed: bool,
 }
@@ -100,15 +102,18 @@ pub(crate) fn end_of(stream: &mut TcpStream, patience: Duration) -> Ended {
             Err(_) => closed = true,
         }
     }
-    let (mut goaway, mut resets, mut at) = (None, 0, 0);
+    /// `:status: 200` as everybody writes it (RFC 7541, appendix A).
+    const FINE: u8 = 0x88;
+    let (mut goaway, mut resets, mut refusals, mut at) = (None, 0, 0, 0);
     while let Some(head) = bytes.get(at..at + 9) {
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
         match head[3] {
             RST_STREAM => resets += 1,
+            HEADERS => refusals += usize::from(bytes.get(at + 9).is_some_and(|first| *first != FINE)),
             7 => goaway = bytes.get(at + 13..at + 17).map(|c| u32::from_be_bytes([c[0], c[1], c[2], c[3]])),
             _ => {}
         }
         at += 9 + length;
     }
-    Ended { goaway, resets, closed }
+    Ended { goaway, resets, refusals, closed }
 }

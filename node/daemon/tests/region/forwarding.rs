@@ -18,17 +18,22 @@ use crate::producer::{HANG, Sender, body, bounded, channel, publish};
 const BODY_BYTES: usize = 256;
 const BATCHES: u64 = 200;
 
+/// Makes a node lead, and waits until every copy knows.
+async fn led_by(leader: u64, region: &Region, topic: &TopicInfo) {
+    region.make_leader(leader, topic).await;
+    for node in NODES {
+        until("every node knows the leader", async || {
+            (region.group(node, topic)?.leader()?.0 == leader).then_some(())
+        })
+        .await;
+    }
+}
+
 /// A topic led by node 1.
 async fn led_by_one(name: &str) -> (Region, TopicInfo, Sender) {
     let region = Region::start().await;
     let topic = region.topic(name).await;
-    region.make_leader(1, &topic).await;
-    for node in NODES {
-        until("every node knows the leader", async || {
-            (region.group(node, &topic)?.leader()?.0 == 1).then_some(())
-        })
-        .await;
-    }
+    led_by(1, &region, &topic).await;
     let sender = Sender::open(&region.address(2), name, "").await.expect("opens at any node");
     (region, topic, sender)
 }
@@ -112,6 +117,43 @@ async fn a_forwarded_stream_answers_everything_also_behind_a_closed_end() {
     let log = agreed(&region, &topic).await;
     assert_eq!(log.end.0, 4 * BATCHES, "stored once (LOG-5)");
     println!("{} batches answered at the leader and as many at a follower", BATCHES);
+}
+
+/// LOG-5: a node that has no copy finds the leader by itself, whoever it is, and keeps a producer's order.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_knows_one_node_without_a_copy_publishes_and_reads() {
+    let (mut region, topic, mut sender) = led_by_one("no-copy").await;
+    let name = topic.name.resource();
+    region.add_node(4).await;
+    let outside = region.address(4);
+    until("the new node knows the topic", async || Sender::open(&outside, &name, "").await.ok()).await;
+    assert!(region.group(4, &topic).is_none());
+    let mut stored = 0;
+    for leader in [1, 3, 2] {
+        led_by(leader, &region, &topic).await;
+        let answers = stream(&outside, &name, false, &mut sender).await;
+        for (answer, number) in answers.into_iter().zip(0..) {
+            let ack = answer.unwrap_or_else(|failure| panic!("led by {leader}, batch {number}: {failure:?}"));
+            assert_eq!((ack.base_offset, ack.duplicate), (stored + number * 2, false), "led by {leader}");
+        }
+        stored += 2 * BATCHES;
+        for _ in 0..6 {
+            let batch = sender.batch(1, BODY_BYTES);
+            let ack = sender.publish(&outside, batch).await.expect("forwarded to the leader");
+            assert_eq!((ack.base_offset, ack.duplicate), (stored, false), "led by {leader}");
+            stored += 1;
+        }
+        let mut client = ReadServiceClient::new(channel(&outside));
+        for _ in 0..6 {
+            let request = GetLogRequest { topic: name.clone(), linearizable: true, ..Default::default() };
+            let log = bounded(client.get_log(request)).await.expect("forwarded to the leader");
+            assert_eq!(log.log_end, stored, "led by {leader}");
+        }
+    }
+    region.kill(2).await;
+    let ack = sender.publish_surely(&[outside], sender.batch_at(sender.next, 1, BODY_BYTES)).await;
+    assert_eq!(ack.base_offset, stored, "another leader is found as well");
+    println!("{} messages through a node without a copy, under four leaders", stored + 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

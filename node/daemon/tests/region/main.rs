@@ -26,3 +26,4 @@ mod snapshot;
 mod tables;
 mod trimming;
 mod two_snapshots;
+mod unfolding;

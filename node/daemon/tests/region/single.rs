@@ -5,13 +5,11 @@ use std::sync::{Arc, Weak};
 
 use meridian_daemon::config::{ClusterConfig, FounderConfig, ListenConfig, NodeConfig, StorageConfig};
 use meridian_daemon::folder::DataFolder;
-use meridian_daemon::listen::TcpListen;
 use meridian_daemon::{Config, Node, NodeParts};
 use meridian_model::{Clock, NodeId, UnixMs};
-use meridian_raft::network::TcpDial;
 use meridian_sdk::{Client, ClientConfig, SystemClock};
+use meridian_storage::RocksEngine;
 use meridian_storage::rocks::RocksOptions;
-use meridian_storage::{Disk, RocksEngine, Writer};
 
 const NODE: NodeId = NodeId(1);
 const CLUSTER: &str = "golden";
@@ -65,19 +63,8 @@ impl Single {
         let engine = RocksEngine::open(&folder.engine(), &RocksOptions::default()).expect("the engine opens");
         let engine = Arc::new(engine);
         let alive = Arc::downgrade(&engine);
-        let (writer, writes) = Writer::new(engine.clone());
-        let parts = NodeParts {
-            disk: Disk::pooled(engine),
-            writer,
-            writes,
-            writer_thread: true,
-            dial: Arc::new(TcpDial),
-            listen: Arc::new(TcpListen),
-            clock: Arc::new(Wall),
-            incarnation: folder.incarnation(),
-            may_only_join: folder.may_only_join(),
-            watched_folder: None,
-        };
+        // What this machine's disk has left is no part of the story.
+        let parts = NodeParts { watched_folder: None, ..NodeParts::on_disk(engine, &folder, Arc::new(Wall)) };
         let node = Node::start(config(data, host), parts).await.expect("the node starts");
         let client = Client::new(ClientConfig::new([node.addresses().client.clone()])).expect("a client");
         Self { node, client, engine: alive, _folder: folder }

@@ -53,13 +53,14 @@ async fn a_snapshot_whose_sender_dies_is_not_mixed_with_the_next() {
         ..Default::default()
     };
     let (parts, stream) = mpsc::channel(1);
-    let mut client = PeerServiceClient::new(channel(&region.raft_address(3)));
+    let connection = channel(&region.raft_address(3));
+    let mut client = PeerServiceClient::new(connection.clone());
     let second = tokio::spawn(async move { client.send_snapshot(ReceiverStream::new(stream)).await });
     parts.send(pb::SendSnapshotRequest { part: Some(Part::Begin(begin)) }).await.expect("sent");
     // Probed behind it on the same connection, so the beginning was read; whether it was acted upon shows below.
-    let mut client = PeerServiceClient::new(channel(&region.raft_address(3)));
+    let mut client = PeerServiceClient::new(connection);
     for _ in 0..20 {
-        client.probe(pb::ProbeRequest::default()).await.ok();
+        client.probe(pb::ProbeRequest::default()).await.expect_err("of no cluster: refused, hence read");
     }
     power.release();
     until("the first snapshot is in place", async || {

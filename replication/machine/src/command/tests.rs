@@ -5,6 +5,7 @@ use meridian_model::{ClusterId, Incarnation, NodeId, ProducerId, ReplicaId, Topi
 use proptest::prelude::*;
 
 use super::*;
+use crate::control::change::KIND_LAST;
 
 fn items() -> impl Strategy<Value = Vec<AppendItem>> {
     let item = (prop::collection::vec(any::<u8>(), 0..200), any::<u64>());
@@ -126,11 +127,12 @@ fn the_entries_on_disk_are_those_of_version_1() {
 
 #[test]
 fn what_a_newer_build_wrote_is_an_error_that_says_so() {
+    const NEWER: u8 = KIND_LAST + 1;
     let decode = |bytes: &'static [u8]| Command::decode(Bytes::from_static(bytes));
     assert_eq!(decode(&[2, 0, 1]), Err(CommandError::Version(2)));
     assert_eq!(decode(&[1, 2, 1]), Err(CommandError::Machine(2)));
     assert_eq!(decode(&[1, 0, 6, 0, 0, 0, 0, 0, 0, 0, 0]), Err(CommandError::Kind { kind: 6 }));
-    assert_eq!(decode(&[1, 1, 18]), Err(CommandError::Kind { kind: 18 }));
+    assert_eq!(decode(&[1, 1, NEWER]), Err(CommandError::Kind { kind: NEWER }));
     assert_eq!(decode(&[1, 0]), Err(CommandError::Truncated));
 }
 
@@ -172,7 +174,8 @@ proptest! {
 
     #[test]
     fn no_bytes_make_decoding_panic(
-        bytes in prop::collection::vec(any::<u8>(), 0..300), machine in 0u8..3, kind in 0u8..15, prefixed: bool
+        bytes in prop::collection::vec(any::<u8>(), 0..300), machine in 0u8..3, kind in 0..=KIND_LAST + 1,
+        prefixed: bool
     ) {
         let mut entry = if prefixed { vec![FORMAT_VERSION, machine, kind] } else { vec![] };
         entry.extend(bytes);

@@ -97,17 +97,17 @@ proptest! {
     }
 }
 
+/// A group on nodes 1, 2 and 3.
+fn on_three(group: u64, leader: u64) -> Placed {
+    let nodes = vec![NodeId(1), NodeId(2), NodeId(3)];
+    Placed { group: GroupId(group), nodes, leader: NodeId(leader), moving: false }
+}
+
 #[test]
 fn a_node_that_must_be_left_is_left_first_and_zones_stay_apart() {
     let mut nodes: Vec<Standing> = (1..=4).map(|id| standing(id, (id % 3) as u8)).collect();
     nodes[0] = Standing { receives: false, must_be_left: true, leads: false, ..nodes[0].clone() };
-    let group = |group| Placed {
-        group: GroupId(group),
-        nodes: vec![NodeId(1), NodeId(2), NodeId(3)],
-        leader: NodeId(1),
-        moving: false,
-    };
-    let steps = next_steps(&nodes, &[group(1), group(2)], 10, 10);
+    let steps = next_steps(&nodes, &[on_three(1, 1), on_three(2, 1)], 10, 10);
     let copy = |group| Step::Copy { group: GroupId(group), from: NodeId(1), to: NodeId(4) };
     assert_eq!(steps[..2], [copy(1), copy(2)]);
 }
@@ -115,14 +115,7 @@ fn a_node_that_must_be_left_is_left_first_and_zones_stay_apart() {
 #[test]
 fn a_new_node_gets_its_share_and_no_more() {
     let nodes: Vec<Standing> = (1..=4).map(|id| standing(id, id as u8)).collect();
-    let mut placed: Vec<Placed> = (0..12)
-        .map(|group| Placed {
-            group: GroupId(group),
-            nodes: vec![NodeId(1), NodeId(2), NodeId(3)],
-            leader: NodeId(1 + group % 3),
-            moving: false,
-        })
-        .collect();
+    let mut placed: Vec<Placed> = (0..12).map(|group| on_three(group, 1 + group % 3)).collect();
     let (copies, _) = settle(&nodes, &mut placed);
     assert_eq!(copies, 9, "36 copies over 4 nodes");
     for node in 1..=4 {
@@ -135,14 +128,7 @@ fn a_new_node_gets_its_share_and_no_more() {
 fn a_node_that_may_not_lead_keeps_its_copies_and_leads_nothing() {
     let mut nodes: Vec<Standing> = (1..=3).map(|id| standing(id, id as u8)).collect();
     nodes[1] = Standing { receives: false, leads: false, ..nodes[1].clone() };
-    let mut placed: Vec<Placed> = (0..9)
-        .map(|group| Placed {
-            group: GroupId(group),
-            nodes: vec![NodeId(1), NodeId(2), NodeId(3)],
-            leader: NodeId(1 + group % 3),
-            moving: false,
-        })
-        .collect();
+    let mut placed: Vec<Placed> = (0..9).map(|group| on_three(group, 1 + group % 3)).collect();
     let (copies, leaders) = settle(&nodes, &mut placed);
     assert_eq!((copies, leaders), (0, 3));
     assert!(placed.iter().all(|placed| placed.leader != NodeId(2)));

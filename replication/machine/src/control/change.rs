@@ -195,7 +195,8 @@ impl ControlChange {
     }
 }
 
-const KIND_LAST: u8 = 17;
+/// The newest kind that this build knows.
+pub(crate) const KIND_LAST: u8 = 17;
 
 impl ControlCommand {
     pub(crate) fn encode(&self) -> Bytes {

@@ -2,7 +2,7 @@
 
 pub mod balance;
 mod bounds;
-mod change;
+pub(crate) mod change;
 mod core;
 mod duty;
 mod log;

@@ -3,8 +3,9 @@
 //! A blob file goes by itself once nothing in it is alive. Groups with different retention share files, so
 //! without moving anything mixed files would stay for ever. RocksDB moves every live blob of the oldest quarter
 //! of the files whenever it compacts, whether or not there is garbage in them: left on, that rewrites a quarter
-//! of all messages for every few buffers that fill. So it is on only while enough of the files is garbage; then
-//! about three bytes are moved, at most, for each that is freed, however much is stored.
+//! of all messages for every few buffers that fill. So it is on only while enough of the files is garbage. Where
+//! that lies evenly, six live bytes are moved for each that is freed when it begins (85 to 15), and nineteen when it
+//! ends (95 to 5), however much is stored.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 

@@ -196,7 +196,7 @@ impl Admin {
             group: placement.group.0,
             log_id: placement.log.0.to_vec().into(),
             replica_nodes: placement.replicas.iter().map(|replica| replica.node.0).collect(),
-            leader_node: match self.routing.leader_of(placement) {
+            leader_node: match self.routing.leader_for_clients(placement) {
                 Leader::Here => Some(self.routing.own.0),
                 Leader::Elsewhere(NodeId(node)) => Some(node),
                 Leader::Unknown => None,
