@@ -68,6 +68,7 @@ impl Rooms {
             control: Arc::clone(&self.control),
             registry: Arc::clone(&self.registry),
             clocks: Arc::clone(&self.clocks),
+            signs: Arc::clone(self.links.signs()),
             turn: std::sync::atomic::AtomicUsize::new(0),
         })
     }

@@ -7,7 +7,7 @@ use meridian_machine::control::ControlMachine;
 use meridian_model::topology::{Placement, Replica};
 use meridian_model::{NodeId, TopicName};
 use meridian_publish::{Leader, Route, RouteError, Routes};
-use meridian_raft::{ClockBook, Registry};
+use meridian_raft::{ClockBook, Registry, Signs};
 
 use crate::control_plane::ControlPlane;
 
@@ -17,6 +17,7 @@ pub(crate) struct Routing {
     pub(crate) control: Arc<ControlPlane>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) clocks: Arc<ClockBook>,
+    pub(crate) signs: Arc<Signs>,
     /// Whose turn it is to be asked for a partition without a copy here.
     pub(crate) turn: AtomicUsize,
 }
@@ -34,8 +35,9 @@ impl Routing {
     pub(crate) fn leader_of(&self, placement: &Placement) -> Leader {
         match self.registry.get(placement.group) {
             Some(group) if group.is_leader() => Leader::Here,
+            // A leader that is lost leads as long as nobody else does, but nothing sent there is answered.
             Some(group) => match group.leader() {
-                Some(node) if node != self.own => Leader::Elsewhere(node),
+                Some(node) if node != self.own && !self.signs.is_lost(node) => Leader::Elsewhere(node),
                 _ => Leader::Unknown,
             },
             // No copy here: one of the nodes that have one knows better. A different one each time, because

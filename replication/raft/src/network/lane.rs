@@ -25,6 +25,9 @@ const QUEUE_CALLS: usize = 4_096;
 const FRAMES: usize = 2;
 /// How long a stream with unanswered calls may be silent.
 const SILENCE_MAX: Duration = Duration::from_millis(2_500);
+/// A lane for heartbeats that has nothing to say says so as often as this: the peer then knows that this node
+/// lives, however rare the heartbeats of its groups are.
+const PULSE_EVERY: Duration = Duration::from_millis(100);
 /// How long a stream may take to open.
 const CONNECT_MAX: Duration = Duration::from_millis(1_000);
 
@@ -100,7 +103,8 @@ async fn run(links: Weak<Links>, node: NodeId, kind: LaneKind, mut calls: mpsc::
         let why = match open(&links, node).await {
             Ok((frames, answers)) => {
                 tracing::debug!(%node, ?kind, "lane open");
-                exchange(&links, node, first, &mut calls, frames, answers).await
+                let pulse = (kind == LaneKind::Urgent).then_some(PULSE_EVERY);
+                exchange(&links, node, first, &mut calls, frames, answers, pulse).await
             }
             Err(why) => {
                 refuse(first, node, &why);
@@ -142,10 +146,11 @@ async fn exchange(
     calls: &mut mpsc::Receiver<Pending>,
     frames: mpsc::Sender<ExchangeRequest>,
     answers: Streaming<ExchangeResponse>,
+    pulse: Option<Duration>,
 ) -> String {
     let waiting = Waiting::default();
     let why = tokio::select! {
-        why = send(links, first, calls, frames, &waiting) => why,
+        why = send(links, first, calls, frames, &waiting, pulse) => why,
         why = receive(links, node, answers, &waiting) => why,
     };
     for (_, answer) in std::mem::take(&mut *waiting.lock()) {
@@ -160,6 +165,7 @@ async fn send(
     calls: &mut mpsc::Receiver<Pending>,
     frames: mpsc::Sender<ExchangeRequest>,
     waiting: &Waiting,
+    pulse: Option<Duration>,
 ) -> String {
     let mut next = Some(first);
     loop {
@@ -173,7 +179,17 @@ async fn send(
         if frames.send(request).await.is_err() {
             return "the stream ended".into();
         }
-        next = calls.recv().await;
+        next = match pulse {
+            None => calls.recv().await,
+            Some(every) => loop {
+                if let Ok(next) = tokio::time::timeout(every, calls.recv()).await {
+                    break next;
+                }
+                if frames.send(greeting(links)).await.is_err() {
+                    return "the stream ended".into();
+                }
+            },
+        };
     }
 }
 
@@ -204,7 +220,7 @@ async fn receive(
             Err(_) if waiting.lock().is_empty() => continue,
             Err(_) => return format!("silent for {SILENCE_MAX:?}"),
         };
-        links.clocks().heard(node, response.clock_ms, response.disk_full);
+        links.heard(node, response.clock_ms, response.disk_full);
         for answer in response.answers {
             if let Some(waiter) = waiting.lock().remove(&answer.id) {
                 let _ = waiter.send(Ok(answer));
