@@ -14,10 +14,10 @@ export RUSTC_WRAPPER ?= $(SCCACHE)
 DEMO ?= $(or $(CARGO_TARGET_DIR),target)/release/meridian-demo
 COMPARE ?= $(or $(CARGO_TARGET_DIR),target)/release/meridian-compare
 
-.PHONY: help setup walls build demo bench test lint fmt deny clean
+.PHONY: help setup walls build demo bench bench-partitions test lint fmt deny clean
 
 help: ## Say what can be made.
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
 
 setup: ## Install what building and testing need and this machine lacks (apt, with sudo where needed).
 	@xtask/setup.sh
@@ -32,6 +32,10 @@ demo: build ## Three nodes, 20,000 flights, leaders killed on the way; every fli
 bench: setup ## Three nodes under load, what this machine could do at most, and NATS JetStream if it is installed.
 	cargo build --release -p meridian-daemon -p meridian-compare
 	$(COMPARE) $(BENCH)
+
+bench-partitions: setup ## Five hundred partitions: at rest, when leaders die, and under load. Needs root, half an hour.
+	cargo build --release -p meridian-daemon -p meridian-compare
+	$(COMPARE) partitions $(BENCH)
 
 test: setup walls ## The whole suite, stage by stage, with what each stage took of its budget.
 	cargo xtask verify

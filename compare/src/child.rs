@@ -52,13 +52,18 @@ impl Server {
 
     /// CPU seconds it has used.
     pub(crate) fn cpu_s(&self) -> f64 {
-        self.child.id().and_then(|pid| cpu_s(&format!("/proc/{pid}/stat"), 11)).unwrap_or(0.0)
+        self.child.id().map_or(0.0, cpu_s_of)
     }
 
     /// Ends it and waits until it is gone.
     pub(crate) async fn stop(mut self) -> Result<()> {
         self.child.kill().await.with_context(|| format!("ending {}", self.name))
     }
+}
+
+/// CPU seconds that a process has used, in user and system mode.
+pub(crate) fn cpu_s_of(pid: u32) -> f64 {
+    cpu_s(&format!("/proc/{pid}/stat"), 11).unwrap_or(0.0)
 }
 
 /// CPU seconds of this process.

@@ -1,8 +1,10 @@
 //! `make bench`: three nodes, the load on them, the floor of the machine, and NATS JetStream beside it.
+//! `make bench-partitions`: what many partitions cost, and how they survive the death of a node.
 
 mod child;
 mod cluster;
 mod nats;
+mod partitions;
 mod ratios;
 mod report;
 
@@ -12,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use serde_json::Value;
 
 use crate::cluster::{Cluster, Load};
@@ -21,7 +23,10 @@ use crate::report::{Compared, Report};
 
 /// Measure three nodes of Meridian, this machine, and NATS JetStream with three replicas, one after the other.
 #[derive(Parser)]
+#[command(args_conflicts_with_subcommands = true)]
 struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// The program to measure [default: `meridian` beside this one]
     #[arg(long, value_name = "FILE")]
     meridian: Option<PathBuf>,
@@ -51,20 +56,34 @@ struct Args {
     nats_window: usize,
 }
 
+#[derive(Subcommand)]
+enum Command {
+    /// Measure many partitions: at rest, under the death of a leader, and their throughput. Needs root.
+    Partitions(partitions::PartitionsArgs),
+}
+
 /// Where a load at half rate gets so long that its messages must go while it runs.
 const KEPT_BYTES_MAX: f64 = 4e9;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let args = Args::parse();
+    let mut args = Args::parse();
+    let measuring = async {
+        match args.command.take() {
+            Some(Command::Partitions(args)) => {
+                Ok((Box::pin(partitions::run(args)).await?, "a target was missed"))
+            }
+            None => Ok((Box::pin(run(args)).await?, "a load was not sound")),
+        }
+    };
     let outcome = tokio::select! {
-        outcome = Box::pin(run(args)) => outcome,
+        outcome = measuring => outcome,
         _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
     };
     match outcome {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => {
-            eprintln!("a load was not sound: the report says which");
+        Ok((true, _)) => ExitCode::SUCCESS,
+        Ok((false, why)) => {
+            eprintln!("{why}: the report says which");
             ExitCode::FAILURE
         }
         Err(error) => {

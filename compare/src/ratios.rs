@@ -24,7 +24,7 @@ pub(crate) enum Target {
 }
 
 impl Ratio {
-    fn new(name: impl Into<String>, value: f64, target: Option<Target>) -> Self {
+    pub(crate) fn new(name: impl Into<String>, value: f64, target: Option<Target>) -> Self {
         // What could not be measured is not met.
         let met = target.map(|target| match target {
             Target::AtLeast(bound) => value >= bound,

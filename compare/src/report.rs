@@ -131,20 +131,23 @@ impl Report {
             }
         }
         println!();
-        for ratio in &self.ratios {
-            let target = match (ratio.target, ratio.met) {
-                (Some(Target::AtLeast(bound)), Some(met)) => format!("at least {bound}: {}", verdict(met)),
-                (Some(Target::AtMost(bound)), Some(met)) => format!("at most {bound}: {}", verdict(met)),
-                _ => String::new(),
-            };
-            println!("{:<86} {:>7.2}  {target}", ratio.name, ratio.value);
-        }
+        self.ratios.iter().for_each(print_ratio);
         println!(
             "\nload average {} before, {} after",
             self.machine_before.load_average, self.machine_after.load_average
         );
         println!("report: {}", path.display());
     }
+}
+
+/// A ratio, its target, and whether it is met.
+pub(crate) fn print_ratio(ratio: &Ratio) {
+    let target = match (ratio.target, ratio.met) {
+        (Some(Target::AtLeast(bound)), Some(met)) => format!("at least {bound}: {}", verdict(met)),
+        (Some(Target::AtMost(bound)), Some(met)) => format!("at most {bound}: {}", verdict(met)),
+        _ => String::new(),
+    };
+    println!("{:<86} {:>7.2}  {target}", ratio.name, ratio.value);
 }
 
 fn verdict(met: bool) -> &'static str {

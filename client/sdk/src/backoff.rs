@@ -6,17 +6,31 @@ use crate::random::Random;
 
 const FIRST: Duration = Duration::from_millis(20);
 const MOST: Duration = Duration::from_secs(1);
+/// Where many wait for an election, which is over in about a second.
+const MOST_BRISK: Duration = Duration::from_millis(200);
 
 /// One row of attempts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Backoff {
     attempts: u32,
+    most: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { attempts: 0, most: MOST }
+    }
 }
 
 impl Backoff {
+    /// With short pauses: for partitions that wait for a leader.
+    pub(crate) fn brisk() -> Self {
+        Self { most: MOST_BRISK, ..Self::default() }
+    }
+
     /// The next pause: at least `hint`, otherwise between half and all of the doubled step.
     pub(crate) fn next(&mut self, hint: Duration, random: &Random) -> Duration {
-        let step = FIRST.saturating_mul(1 << self.attempts.min(10)).min(MOST);
+        let step = FIRST.saturating_mul(1 << self.attempts.min(10)).min(self.most);
         self.attempts += 1;
         let half = (step / 2).as_micros() as u64;
         hint.max(Duration::from_micros(half + random.below(half + 1)))

@@ -143,6 +143,40 @@ async fn a_dead_leader_is_survived() {
     check(&cluster, 1, &[first, second.expect("delivered by the new leader")]);
 }
 
+/// A node that takes batches and says nothing, while another one leads by now: no connection breaks.
+#[tokio::test]
+async fn a_silent_node_is_left_as_soon_as_others_name_another_leader() {
+    let cluster = FakeCluster::with_topic(1).await;
+    cluster.script(0, [Fault::Silence]);
+    let producer = cluster.client().await.producer("t").build().await.expect("opened");
+    let begun = std::time::Instant::now();
+    let delivery = producer.send(flight(0, 0)).await.expect("taken in");
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    cluster.move_leader(0, 2);
+    let receipt = delivery.await.expect("delivered by the new leader");
+    let took = begun.elapsed();
+    check(&cluster, 1, &[receipt]);
+    assert!(
+        took < Duration::from_secs(3),
+        "after {took:?}, and not only when an answer is overdue after 5 s"
+    );
+}
+
+#[tokio::test]
+async fn a_silent_node_is_waited_for_while_nobody_else_leads() {
+    let cluster = FakeCluster::with_topic(1).await;
+    cluster.script(0, [Fault::Silence]);
+    let config = cluster.config().with_attempt_timeout(Duration::from_millis(2_500));
+    let client = meridian_sdk::Client::connect(config).await.expect("up");
+    let producer = client.producer("t").build().await.expect("opened");
+    let delivery = producer.send(flight(0, 0)).await.expect("taken in");
+    tokio::time::sleep(Duration::from_millis(2_000)).await;
+    let (received, lookups) = cluster.with(|state| (state.batches_received, state.lookups));
+    assert_eq!(received, 1, "sent again although nobody else leads");
+    assert!(lookups > 3, "others were asked {lookups} times");
+    check(&cluster, 1, &[delivery.await.expect("delivered once the answer was overdue")]);
+}
+
 #[tokio::test]
 async fn credit_is_respected_and_one_batch_always_fits() {
     for credit_bytes in [10, 400, 2_000] {

@@ -253,8 +253,9 @@ impl Config {
             return wrong("cluster.name", error.to_string());
         }
         let raft = self.raft;
-        if raft.heartbeat_ms == 0 || raft.election_ms_min <= 2 * raft.heartbeat_ms {
-            return wrong("raft.election_ms_min", "must be more than two heartbeats".into());
+        // A replica stands by its own timer after the lease and this: after more than two heartbeats.
+        if raft.heartbeat_ms == 0 || raft.election_ms_min <= raft.heartbeat_ms {
+            return wrong("raft.election_ms_min", "must be more than a heartbeat".into());
         }
         if raft.election_ms_max <= raft.election_ms_min {
             return wrong("raft.election_ms_max", "must be above election_ms_min".into());

@@ -118,12 +118,17 @@ impl ControlPlane {
         }
     }
 
-    /// The leader first, if one is believed in, then everybody.
+    /// The leader, if one is believed in that lives; otherwise everybody, those that are lost last.
     fn candidates(&self, hint: Option<NodeId>) -> Vec<NodeId> {
         let leader = hint.or_else(|| self.group().and_then(|group| group.leader()));
-        match leader {
+        let signs = self.links.signs();
+        match leader.filter(|leader| !signs.is_lost(*leader)) {
             Some(leader) => vec![leader],
-            None => self.links.addresses().nodes(),
+            None => {
+                let mut nodes = self.links.addresses().nodes();
+                nodes.sort_by_key(|node| signs.is_lost(*node));
+                nodes
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use meridian_model::topology::NodeAddresses;
 use meridian_model::{Clock, Incarnation, NodeId};
 use meridian_raft::log_store::TailBudget;
 use meridian_raft::network::{AddressBook, Dial, Links, TlsDial};
-use meridian_raft::{ClockBook, GroupParts, Registry};
+use meridian_raft::{ClockBook, GroupParts, Metronome, Registry, Signs, Vigil};
 use meridian_storage::{Disk, EngineError, Writer, WriterHandle};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -164,7 +164,8 @@ impl Node {
         let clocks = ClockBook::new(own, Arc::clone(&parts.clock));
         let book = founders(&config);
         book.set(own, &addresses.raft);
-        let links = Links::new(own, dial, book, Arc::clone(&clocks));
+        let signs = Signs::new(config.timing().silence_max());
+        let links = Links::new(own, dial, book, Arc::clone(&clocks), Arc::clone(&signs));
         let group_parts = GroupParts {
             writer: parts.writes.clone(),
             disk: parts.disk.clone(),
@@ -198,6 +199,10 @@ impl Node {
         let mut tasks = rooms.serve(listeners, &life);
         let metrics = rooms.serve_metrics(&mut tasks).await?;
         tasks.extend(rooms.keep(space(parts.watched_folder)));
+        let timing = config.timing();
+        let heartbeat = Duration::from_millis(timing.heartbeat_ms);
+        tasks.push(tokio::spawn(Metronome::new(Arc::clone(&registry), heartbeat).keep()));
+        tasks.push(tokio::spawn(Vigil::new(Arc::clone(&registry), signs).keep()));
         tasks.push(rooms.join_cluster(failed));
         Ok(Node {
             own,

@@ -70,7 +70,8 @@ pub(crate) struct Rooms {
 impl Rooms {
     fn routing(&self) -> Arc<Routing> {
         let (control, registry) = (Arc::clone(&self.control), Arc::clone(&self.registry));
-        Arc::new(Routing::new(self.own, control, registry, Arc::clone(&self.clocks)))
+        let (clocks, signs) = (Arc::clone(&self.clocks), Arc::clone(self.links.signs()));
+        Arc::new(Routing::new(self.own, control, registry, clocks, signs))
     }
 
     fn publish(

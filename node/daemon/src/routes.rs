@@ -9,7 +9,7 @@ use meridian_machine::control::ControlMachine;
 use meridian_model::topology::{Placement, Replica};
 use meridian_model::{GroupId, NodeId, TopicName};
 use meridian_publish::{Leader, Route, RouteError, Routes};
-use meridian_raft::{ClockBook, Registry};
+use meridian_raft::{ClockBook, Registry, Signs};
 
 use crate::control_plane::ControlPlane;
 use pointers::Pointers;
@@ -20,6 +20,7 @@ pub(crate) struct Routing {
     pub(crate) control: Arc<ControlPlane>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) clocks: Arc<ClockBook>,
+    pub(crate) signs: Arc<Signs>,
     /// Whom to ask about partitions without a copy here.
     pointers: Pointers,
     /// Whose turn it is to be told to clients as the one to ask about such a partition.
@@ -55,8 +56,10 @@ impl Routing {
         control: Arc<ControlPlane>,
         registry: Arc<Registry>,
         clocks: Arc<ClockBook>,
+        signs: Arc<Signs>,
     ) -> Self {
-        Self { own, control, registry, clocks, pointers: Pointers::default(), turn: AtomicUsize::new(0) }
+        let (pointers, turn) = (Pointers::default(), AtomicUsize::new(0));
+        Self { own, control, registry, clocks, signs, pointers, turn }
     }
 
     /// Who leads a placed partition, as far as this node knows: where a request for it goes.
@@ -87,8 +90,9 @@ impl Routing {
         let group = self.registry.get(placement.group)?;
         Some(match group.is_leader() {
             true => Leader::Here,
+            // A leader that is lost leads as long as nobody else does, but nothing sent there is answered.
             false => match group.leader() {
-                Some(node) if node != self.own => Leader::Elsewhere(node),
+                Some(node) if node != self.own && !self.signs.is_lost(node) => Leader::Elsewhere(node),
                 _ => Leader::Unknown,
             },
         })

@@ -31,23 +31,33 @@ const CAUGHT_UP_ENTRIES: u64 = 64;
 pub struct GroupConfig {
     /// How often a leader says that it lives, in milliseconds.
     pub heartbeat_ms: u64,
-    /// The shortest silence after which a follower stands for election, in milliseconds.
+    /// The shortest silence beyond the lease after which a follower stands for election by its own timer, in
+    /// milliseconds.
     pub election_ms_min: u64,
-    /// The longest, and the leader's lease, in milliseconds.
+    /// The longest, and the leader's lease, in milliseconds. A node counts as lost after half of it.
     pub election_ms_max: u64,
 }
 
 impl Default for GroupConfig {
     fn default() -> Self {
-        Self { heartbeat_ms: 200, election_ms_min: 600, election_ms_max: 1_000 }
+        Self { heartbeat_ms: 700, election_ms_min: 950, election_ms_max: 1_000 }
     }
 }
 
 impl GroupConfig {
+    /// How long a node may say nothing before it counts as lost: well below the lease, so that its groups can
+    /// elect when that ends.
+    pub fn silence_max(&self) -> Duration {
+        Duration::from_millis(self.election_ms_max / 2)
+    }
+
     fn raft(&self, name: String) -> Result<Arc<Config>, io::Error> {
         let config = Config {
             cluster_name: name,
-            heartbeat_interval: self.heartbeat_ms,
+            // The metronome beats for all groups. This is how rarely a group may look at its election timer, and
+            // how long a heartbeat may take.
+            heartbeat_interval: self.election_ms_min - 1,
+            enable_heartbeat: false,
             election_timeout_min: self.election_ms_min,
             election_timeout_max: self.election_ms_max,
             install_snapshot_timeout: 600_000,
@@ -106,6 +116,8 @@ pub struct Group {
     parts: GroupParts,
     snapshot_in: Arc<Mutex<()>>,
     purger: JoinHandle<()>,
+    /// When a leader last sent something.
+    heard: parking_lot::Mutex<tokio::time::Instant>,
 }
 
 impl Group {
@@ -124,8 +136,8 @@ impl Group {
         let raft = Raft::new(replica.0, config, network, log, machine).await.map_err(io::Error::other)?;
         let proposer = Proposer::spawn(raft.clone(), Arc::clone(&view), Arc::clone(&parts.clocks));
         let purger = tokio::spawn(purge_after_trims(raft.clone(), trims));
-        let snapshot_in = Arc::default();
-        Ok(Arc::new(Group { identity, raft, view, proposer, parts, snapshot_in, purger }))
+        let (snapshot_in, heard) = (Arc::default(), parking_lot::Mutex::new(tokio::time::Instant::now()));
+        Ok(Arc::new(Group { identity, raft, view, proposer, parts, snapshot_in, purger, heard }))
     }
 
     /// The group's id.
@@ -159,6 +171,16 @@ impl Group {
 
     pub(crate) fn writer(&self) -> &WriterHandle {
         &self.parts.writer
+    }
+
+    /// A leader sends something: its lease begins anew.
+    pub(crate) fn heard_leader(&self) {
+        *self.heard.lock() = tokio::time::Instant::now();
+    }
+
+    /// When the lease of the last leader ends, by what it sent here.
+    pub(crate) fn lease_ends(&self) -> tokio::time::Instant {
+        *self.heard.lock() + Duration::from_millis(self.parts.config.election_ms_max)
     }
 
     pub(crate) async fn incoming_snapshot(&self) -> OwnedMutexGuard<()> {

@@ -73,7 +73,7 @@ const ALLOWED: &[Permission] = &[
         "meridian-demo",
         &["meridian-model", "meridian-sdk", "meridian-history", "meridian-checker", "meridian-harness"],
     ),
-    ("meridian-compare", &[]),
+    ("meridian-compare", &["meridian-model", "meridian-sdk", "meridian-harness"]),
     ("xtask", &[]),
 ];
 

@@ -95,6 +95,11 @@ impl ProducerBodies<'_> {
     }
 }
 
+/// One of so many keys, for the message that a producer publishes under this number.
+pub(super) fn key(keys: u32, producer: u32, counter: u64) -> String {
+    format!("key-{}", words(0, producer, counter).next_word() % u64::from(keys))
+}
+
 fn fill(block: &mut Vec<u8>, size: usize, mut words: Words) {
     for _ in 0..size / 8 {
         block.extend_from_slice(&words.next_word().to_le_bytes());

@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use super::bodies::Bodies;
+use super::bodies::{self, Bodies};
 use super::ledger::Ledger;
 use crate::BenchError;
 use crate::latency::Latency;
@@ -26,6 +26,8 @@ const BLOCK: usize = 256;
 pub(super) struct Plan {
     pub(super) bodies: Bodies,
     pub(super) rate: Rate,
+    /// How many keys there are; none: messages have none.
+    pub(super) keys: Option<u32>,
     pub(super) producers: u32,
     /// Messages of one producer that may be unanswered; none: what its buffer holds.
     pub(super) in_flight: Option<usize>,
@@ -106,7 +108,7 @@ struct Lane {
 impl Lane {
     async fn produce(self) -> Result<(), Error> {
         let plan = Arc::clone(&self.plan);
-        let mut bodies = plan.bodies.of(self.number);
+        let mut source = plan.bodies.of(self.number);
         let room = plan.in_flight.map(|messages| Arc::new(Semaphore::new(messages)));
         let mut collecting = JoinSet::new();
         let mut current: Option<(mpsc::UnboundedSender<Sent>, usize)> = None;
@@ -120,9 +122,13 @@ impl Lane {
                 Rate::Max => Instant::now(),
                 Rate::PerSecond(_) => due,
             };
-            let body = bodies.take();
+            let body = source.take();
             let bytes = body.len();
-            let delivery = self.producer.send(Message::new(body)).await?;
+            let message = match plan.keys {
+                Some(keys) => Message::new(body).with_key(bodies::key(keys, self.number, counter)),
+                None => Message::new(body),
+            };
+            let delivery = self.producer.send(message).await?;
             self.tally.sent.fetch_add(1, Ordering::Relaxed);
             let sent = Sent { counter, since, bytes: bytes as u32, delivery };
             if plan.in_flight == Some(1) {
@@ -180,7 +186,8 @@ impl Lane {
     }
 }
 
-/// Waits for messages in the order of their sending. They went to one partition, where acks have that order.
+/// Waits for messages in the order of their sending. Without keys they went to one partition, where acks have that
+/// order.
 async fn collect(
     producer: u32,
     mut queue: mpsc::UnboundedReceiver<Sent>,

@@ -33,6 +33,8 @@ Examples:
 
 With a rate, latency counts from the time a message was due, so a stall of the cluster shows in every message
 it delayed. With --rate max it counts from the call that sends (service time), which depends on --buffer.
+With --keys a partition has its messages by chance, and its acks come in no order with those of others: what is
+reported as latency then includes waiting for messages that were sent before, elsewhere.
 A topic is created for the run and deleted after it.";
 
 /// How long each message is tried unless --timeout says otherwise.
@@ -59,6 +61,9 @@ pub struct PublishArgs {
     /// Publish the lines of this file instead, over and over
     #[arg(long, value_name = "FILE", conflicts_with = "size")]
     file: Option<PathBuf>,
+    /// Give each message one of so many keys, at random, and so spread them over all partitions
+    #[arg(long, value_name = "KEYS", value_parser = clap::value_parser!(u32).range(1..))]
+    keys: Option<u32>,
     /// The compression [default: none for random messages, lz4 for lines]
     #[arg(long, value_enum)]
     codec: Option<CodecArg>,
@@ -150,6 +155,7 @@ async fn measure(
     let plan = Arc::new(Plan {
         bodies,
         rate: args.rate,
+        keys: args.keys,
         producers: args.producers,
         in_flight: args.in_flight.map(|messages| messages as usize),
         sticky_bytes: args.batch,

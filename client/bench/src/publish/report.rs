@@ -21,6 +21,8 @@ pub(super) struct Report {
     messages: String,
     codec: CodecArg,
     partitions: u32,
+    /// How many keys the messages have; absent: none.
+    keys: Option<u32>,
     producers: u32,
     /// Messages a second asked for; absent: as many as the cluster takes.
     rate: Option<f64>,
@@ -66,6 +68,7 @@ impl Report {
             },
             codec: args.codec(),
             partitions: args.partitions,
+            keys: args.keys,
             producers: args.producers,
             rate,
             in_flight: args.in_flight,

@@ -22,6 +22,9 @@ use crate::Error;
 use crate::backoff::Backoff;
 use crate::client::Shared;
 
+/// How long a partition stays with a node that forwards its batches before it looks for the leader again.
+const DETOUR_MAX: Duration = Duration::from_secs(2);
+
 /// What all partitions of a producer have in common.
 pub(super) struct Trunk {
     pub(super) shared: Arc<Shared>,
@@ -52,6 +55,7 @@ pub(super) struct Lane {
     pub(super) queue: SendQueue<Waiters>,
     pub(super) identity: Identity,
     pub(super) link: Option<Link>,
+    pub(super) linked_at: Instant,
     /// Connecting or taking a new identity; nothing is sent meanwhile.
     work: Option<BoxFuture<'static, Done>>,
     pub(super) must_renew: bool,
@@ -81,12 +85,13 @@ impl Lane {
             queue: SendQueue::new(),
             identity,
             link: None,
+            linked_at: Instant::now(),
             work: None,
             must_renew: false,
             fenced_by: None,
             must_ask: false,
             pause: Duration::ZERO,
-            backoff: Backoff::default(),
+            backoff: Backoff::brisk(),
             refused_links: 0,
             last_trouble: None,
             first_error: None,
@@ -147,6 +152,11 @@ impl Lane {
         let has_work = !self.queue.is_empty() || !self.inbox.waiting().pending.is_empty();
         if self.work.is_some() || self.queue.in_flight() > 0 || !has_work {
             return;
+        }
+        let detour = self.link.as_ref().is_some_and(|link| link.is_detour);
+        if detour && self.linked_at.elapsed() >= DETOUR_MAX {
+            // There may be a straight way by now.
+            (self.link, self.must_ask) = (None, true);
         }
         let pause = std::mem::take(&mut self.pause);
         let trunk = self.trunk.clone();

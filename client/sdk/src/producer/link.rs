@@ -20,8 +20,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
+use super::doubt::Doubt;
 use super::verdict::Trouble;
 use crate::Error;
+use crate::call::is_transport;
+use crate::metadata::TopicRoute;
 
 /// Requests between the stream's task and the connection.
 const OUTBOUND_REQUESTS_MAX: usize = 8;
@@ -52,16 +55,20 @@ pub(super) struct Link {
     kill: Arc<Notify>,
     /// When the node last said anything.
     heard: Arc<Mutex<Instant>>,
+    /// The node forwards: no leader was known, or it could not be reached.
+    pub(super) is_detour: bool,
 }
 
 impl Link {
     /// Opens the stream and waits until the node grants credit.
     pub(super) async fn open(
         channel: Channel,
-        address: String,
+        doubt: Doubt,
         open: PublishOpen,
         patience: Duration,
     ) -> Result<Link, Status> {
+        let address = doubt.address().to_string();
+        let is_detour = !open.accept_redirect;
         let (outbound, requests) = mpsc::channel(OUTBOUND_REQUESTS_MAX);
         let first = PublishStreamRequest { request: Some(Request::Open(open)) };
         outbound.try_send(first).map_err(|_| Status::internal("the stream's queue is full at its start"))?;
@@ -86,9 +93,9 @@ impl Link {
         let kill = Arc::new(Notify::new());
         let heard = Arc::new(Mutex::new(Instant::now()));
         let in_flight_max = (opened.inflight_batches_max as usize).max(1);
-        let task = LinkTask::new(queue, outbound, opened, kill.clone(), heard.clone());
+        let task = LinkTask::new(queue, outbound, opened, kill.clone(), heard.clone(), doubt);
         tokio::spawn(task.run(inbound));
-        Ok(Link { address, in_flight_max, submissions, kill, heard })
+        Ok(Link { address, in_flight_max, submissions, kill, heard, is_detour })
     }
 
     pub(super) fn is_alive(&self) -> bool {
@@ -112,6 +119,7 @@ impl Link {
 }
 
 struct Outstanding {
+    partition: u32,
     ticket: u64,
     attempt: u64,
     bytes: u64,
@@ -129,6 +137,9 @@ struct LinkTask {
     outstanding: BTreeMap<u64, Outstanding>,
     /// Taken from the queue, waiting for credit.
     waiting: Option<Submission>,
+    doubt: Doubt,
+    /// Since when something is unanswered.
+    unanswered_since: Instant,
 }
 
 impl LinkTask {
@@ -138,6 +149,7 @@ impl LinkTask {
         opened: PublishOpened,
         kill: Arc<Notify>,
         heard: Arc<Mutex<Instant>>,
+        doubt: Doubt,
     ) -> Self {
         Self {
             queue,
@@ -149,6 +161,8 @@ impl LinkTask {
             next_correlation: 1,
             outstanding: BTreeMap::new(),
             waiting: None,
+            doubt,
+            unanswered_since: Instant::now(),
         }
     }
 
@@ -177,13 +191,19 @@ impl LinkTask {
         let mut abandoned = false;
         loop {
             let sendable = self.waiting.as_ref().is_some_and(|next| self.has_credit(next));
+            let quiet_since = self.unanswered_since.max(*self.heard.lock());
             tokio::select! {
                 biased;
                 () = kill.notified() => return ended("answers are overdue"),
                 received = inbound.message() => match received {
                     Ok(Some(message)) => self.answered(message),
                     Ok(None) => return ended("the node ended the publish stream"),
-                    Err(status) => return Failure::from_status(&status),
+                    Err(status) => {
+                        if is_transport(&status) {
+                            self.doubt.suspect();
+                        }
+                        return Failure::from_status(&status);
+                    }
                 },
                 permit = outbound.reserve(), if sendable => match permit {
                     Ok(permit) => self.send(permit),
@@ -193,6 +213,9 @@ impl LinkTask {
                     Some(submission) => self.waiting = Some(submission),
                     None => abandoned = true,
                 },
+                route = self.doubt.others_say(quiet_since), if !self.outstanding.is_empty() => {
+                    self.give_up_moved(&route);
+                }
             }
             if abandoned && self.outstanding.is_empty() && self.waiting.is_none() {
                 return ended("the producer is done");
@@ -212,9 +235,25 @@ impl LinkTask {
         let bytes = submission.batch.len() as u64;
         self.used_bytes += bytes;
         let Submission { partition, ticket, attempt, batch, opened_at_ms, answers } = submission;
-        self.outstanding.insert(correlation, Outstanding { ticket, attempt, bytes, answers });
+        if self.outstanding.is_empty() {
+            self.unanswered_since = Instant::now();
+        }
+        self.outstanding.insert(correlation, Outstanding { partition, ticket, attempt, bytes, answers });
         let batch = PublishBatch { correlation, partition, batch, opened_at_ms };
         permit.send(PublishStreamRequest { request: Some(Request::Batch(batch)) });
+    }
+
+    /// The node is silent, and others say who leads: what waits for a partition that has another leader is lost.
+    fn give_up_moved(&mut self, route: &TopicRoute) {
+        let moved = |outstanding: &Outstanding| {
+            let leader = route.leader_address(outstanding.partition);
+            leader.is_some_and(|leader| leader != self.doubt.address())
+        };
+        let moved: Vec<u64> = self.outstanding.iter().filter(|(_, o)| moved(o)).map(|(id, _)| *id).collect();
+        for outstanding in moved.iter().filter_map(|id| self.outstanding.remove(id)).collect::<Vec<_>>() {
+            self.used_bytes -= outstanding.bytes;
+            outstanding.answer(Err(Trouble::lost(ended("the node is silent and another one leads"))));
+        }
     }
 
     fn answered(&mut self, message: PublishStreamResponse) {
@@ -231,7 +270,7 @@ impl LinkTask {
             None => return,
         };
         let Some(outstanding) = self.outstanding.remove(&correlation) else {
-            tracing::warn!(correlation, "an answer to nothing that was sent");
+            tracing::debug!(correlation, "an answer to what was given up, or never sent");
             return;
         };
         self.used_bytes -= outstanding.bytes;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use meridian_proto::v1::PublishOpen;
 use parking_lot::Mutex;
 
+use super::doubt::Doubt;
 use super::link::{Link, open_error};
 use crate::Error;
 use crate::call::is_transport;
@@ -49,7 +50,8 @@ impl Links {
         let channel = self.shared.channels.get(&address).await?;
         let open = PublishOpen { topic: self.topic.clone(), accept_redirect };
         let patience = self.shared.config.attempt_timeout;
-        let link = Link::open(channel, address.clone(), open, patience).await.map_err(|status| {
+        let doubt = Doubt::new(Arc::clone(&self.shared), self.topic.clone(), address.clone());
+        let link = Link::open(channel, doubt, open, patience).await.map_err(|status| {
             if is_transport(&status) {
                 self.shared.channels.suspect(&address);
             }

@@ -9,6 +9,7 @@
 
 mod builder;
 mod delivery;
+mod doubt;
 mod identity;
 mod inbox;
 mod lane;

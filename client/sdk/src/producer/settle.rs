@@ -136,7 +136,7 @@ impl Lane {
         match done {
             Done::Linked(Ok(link)) => {
                 self.refused_links = 0;
-                self.link = Some(link);
+                (self.link, self.linked_at) = (Some(link), Instant::now());
             }
             Done::Renewed(Ok(identity)) => self.renewed(identity),
             Done::Newest(newest) => self.judge_fence(newest),

@@ -32,6 +32,8 @@ pub struct Setup {
     pub may_lie: bool,
     /// Whether the nodes' clocks can be moved.
     pub movable_clocks: bool,
+    /// How fast they notice a dead leader; none: the node's default.
+    pub raft: Option<RaftSection>,
 }
 
 impl Default for Setup {
@@ -45,6 +47,7 @@ impl Default for Setup {
             watermark_percent: None,
             may_lie: false,
             movable_clocks: false,
+            raft: Some(RaftSection::QUICK),
         }
     }
 }
@@ -59,7 +62,8 @@ pub struct NodeConfig {
     /// Where it listens.
     pub listen: ListenSection,
     /// How fast it notices a dead leader.
-    pub raft: RaftSection,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub raft: Option<RaftSection>,
     /// How it stores.
     pub storage: StorageSection,
     /// How it logs.
@@ -115,7 +119,7 @@ pub struct ListenSection {
 }
 
 /// `[raft]`
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct RaftSection {
     /// Between two heartbeats.
     pub heartbeat_ms: u64,
@@ -123,6 +127,11 @@ pub struct RaftSection {
     pub election_ms_min: u64,
     /// The longest patience with a silent leader.
     pub election_ms_max: u64,
+}
+
+impl RaftSection {
+    /// Quicker than the default, so that tests meet more elections.
+    pub const QUICK: Self = Self { heartbeat_ms: 60, election_ms_min: 300, election_ms_max: 600 };
 }
 
 /// `[storage]`
@@ -188,7 +197,7 @@ impl NodeConfig {
                 metrics: member.at(METRICS_PORT),
                 plaintext_beyond_loopback: true,
             },
-            raft: RaftSection { heartbeat_ms: 60, election_ms_min: 300, election_ms_max: 600 },
+            raft: setup.raft,
             storage: StorageSection {
                 unsafe_no_sync: setup.unsafe_no_sync,
                 watermark_percent: setup.watermark_percent,

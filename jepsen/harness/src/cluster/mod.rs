@@ -1,6 +1,7 @@
 //! A cluster of real processes, and everything that can be done to its nodes.
 
 mod config;
+mod leaders;
 mod node;
 mod process;
 mod view;
@@ -22,7 +23,7 @@ use crate::wait;
 
 pub use meridian_workload::Whose;
 
-pub use config::{CLIENT_PORT, METRICS_PORT, Member, NodeConfig, RAFT_PORT, Setup};
+pub use config::{CLIENT_PORT, METRICS_PORT, Member, NodeConfig, RAFT_PORT, RaftSection, Setup};
 pub use node::Node;
 pub(crate) use process::forget_clock;
 pub use process::{Exit, Process, binary, binary_age, tail};

@@ -128,6 +128,11 @@ impl Node {
         Ok(())
     }
 
+    /// The process, while there is one.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::pid)
+    }
+
     /// Whether the process that runs now has said that it listens.
     pub fn is_ready(&self) -> bool {
         let Some(process) = &self.process else { return false };

@@ -167,7 +167,10 @@ impl Cluster {
 }
 
 /// Groups name their topic by its resource; tests name it plainly.
+pub(super) fn is_of_topic(group: &GroupStatus, topic: &str) -> bool {
+    group.topic == topic || group.topic.ends_with(&format!("/{topic}"))
+}
+
 fn is_of(group: &GroupStatus, topic: &str, partition: u32) -> bool {
-    let named = group.topic == topic || group.topic.ends_with(&format!("/{topic}"));
-    named && group.partition == partition
+    is_of_topic(group, topic) && group.partition == partition
 }

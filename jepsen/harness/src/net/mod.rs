@@ -74,6 +74,18 @@ impl Network {
         }
     }
 
+    /// From now on nothing that is sent to this node arrives and nothing that it sends leaves it: to everybody
+    /// else it is dead, without a word. All other links are whole. [`Network::cut`] without cuts gives it back.
+    ///
+    /// # Errors
+    /// As [`Network::cut`].
+    pub fn silence(&self, node: u64) -> Result<()> {
+        match &self.namespaces {
+            Some(namespaces) => namespaces.silence(node),
+            None => bail!("a node on loopback cannot be silenced; place the nodes in namespaces"),
+        }
+    }
+
     /// Packets dropped at each node since its links were last cut.
     ///
     /// # Errors

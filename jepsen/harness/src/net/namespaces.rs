@@ -36,7 +36,7 @@ impl Namespaces {
             let address = names::address(10, number, node);
             let script = format!("addr add {address}/24 dev eth0\nlink set eth0 up\nlink set lo up\n");
             shell::feed("ip", &["-n", &names::namespace(number, node), "-batch", "-"], &script)?;
-            made.filter(node, &format!(":{CHAIN} - [0:0]\n-A INPUT -j {CHAIN}\n"))?;
+            made.filter(node, &format!(":{CHAIN} - [0:0]\n-A INPUT -j {CHAIN}\n-A OUTPUT -j {CHAIN}\n"))?;
         }
         Ok(made)
     }
@@ -50,6 +50,13 @@ impl Namespaces {
             self.filter(node, &rules)?;
         }
         Ok(())
+    }
+
+    /// What a node sends is dropped where it leaves, so that not even what its kernel sends again arrives.
+    pub(super) fn silence(&self, node: u64) -> Result<()> {
+        let own = self.address(Peer::Node(node));
+        let itself = format!("-A {CHAIN} -s {own} -d {own} -j ACCEPT");
+        self.filter(node, &format!(":{CHAIN} - [0:0]\n{itself}\n-A {CHAIN} -j DROP\n"))
     }
 
     pub(super) fn dropped(&self) -> Result<Vec<(u64, u64)>> {

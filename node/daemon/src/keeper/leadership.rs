@@ -18,7 +18,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A node gets its groups back once it has been heard from this long without a gap.
 const STEADY_AFTER: Duration = Duration::from_secs(5);
 /// Groups that change hands in one look. Each is without a leader for some milliseconds.
-const HANDOVERS_MAX: usize = 16;
+const HANDOVERS_MAX: usize = 64;
 /// How long the entries before a handover may take to reach the successor.
 const HANDOVER_MAX: Duration = Duration::from_secs(1);
 

@@ -28,6 +28,11 @@ use crate::power::{Moment, Power};
 /// The nodes of a region.
 pub(crate) const NODES: [u64; 3] = [1, 2, 3];
 
+/// The silence before a follower stands by its own timer, beyond the lease, in milliseconds.
+pub(crate) const ELECTION_MS_MIN: u64 = 900;
+/// The lease of a leader, in milliseconds.
+pub(crate) const ELECTION_MS_MAX: u64 = 1_400;
+
 /// Counts the regions of this process: each gets loopback addresses of its own.
 static REGIONS: AtomicU64 = AtomicU64::new(0);
 
@@ -160,8 +165,8 @@ impl Region {
             tls: None,
             raft: RaftConfig {
                 heartbeat_ms: 100,
-                election_ms_min: 900,
-                election_ms_max: 1_400,
+                election_ms_min: ELECTION_MS_MIN,
+                election_ms_max: ELECTION_MS_MAX,
                 tail_bytes: self.settings.tail_bytes.unwrap_or(RaftConfig::default().tail_bytes),
             },
             membership: self.settings.membership.unwrap_or(AT_REST),

@@ -1,11 +1,12 @@
 //! Who leads: not a node whose clock is off, and in the long run the one that should.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use meridian_daemon::config::MembershipConfig;
 use meridian_sdk::admin::{NewTopic, TopicInfo};
 
-use crate::cluster::{NODES, Region, Settings};
+use crate::cluster::{ELECTION_MS_MAX, ELECTION_MS_MIN, NODES, Region, Settings};
 use crate::patience::until;
 use crate::producer::Sender;
 
@@ -42,6 +43,33 @@ async fn leaders_are_spread_again_after_a_node_was_away() {
         region.start_node(node).await;
         every_node_leads_one(&region, &topic).await;
     }
+}
+
+/// openraft alone stands after the lease and another timeout; whoever sees that the node is lost need not wait for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_partitions_of_a_dead_node_are_led_again_when_its_lease_ends() {
+    const PARTITIONS: usize = 24;
+    let mut region = Region::start().await;
+    let new = NewTopic::new("orphans", PARTITIONS as u32);
+    let topic = region.client().admin().create_topic(new).await.expect("created").topic;
+    let leaders = async |region: &Region| {
+        until("every partition has a leader", async || {
+            let leaders = (0..PARTITIONS).map(|partition| leader_of(region, &topic, partition));
+            leaders.collect::<Option<Vec<u64>>>()
+        })
+        .await
+    };
+    let before = leaders(&region).await;
+    let dead = before[0];
+    let begun = Instant::now();
+    region.kill(dead).await;
+    let after = leaders(&region).await;
+    let took = begun.elapsed();
+    println!("{PARTITIONS} partitions are led again after {took:?}");
+    assert!(took < Duration::from_millis(ELECTION_MS_MAX + ELECTION_MS_MIN), "after {took:?}");
+    let heirs: BTreeSet<u64> =
+        before.iter().zip(&after).filter(|(b, _)| **b == dead).map(|(_, a)| *a).collect();
+    assert_eq!(heirs.len(), NODES.len() - 1, "those who are left share what it led");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -26,6 +26,9 @@ const QUEUE_CALLS: usize = 4_096;
 const FRAMES: usize = 2;
 /// How long a stream with unanswered calls may be silent.
 const SILENCE_MAX: Duration = Duration::from_millis(2_500);
+/// A lane for heartbeats that has nothing to say says so as often as this: the peer then knows that this node
+/// lives, however rare the heartbeats of its groups are.
+const PULSE_EVERY: Duration = Duration::from_millis(100);
 /// How long a stream may take to open.
 const CONNECT_MAX: Duration = Duration::from_millis(1_000);
 
@@ -101,7 +104,8 @@ async fn run(links: Weak<Links>, node: NodeId, kind: LaneKind, mut calls: mpsc::
         let why = match open(&links, node).await {
             Ok((frames, answers)) => {
                 tracing::debug!(%node, ?kind, "lane open");
-                exchange(&links, node, first, &mut calls, frames, answers).await
+                let pulse = (kind == LaneKind::Urgent).then_some(PULSE_EVERY);
+                exchange(&links, node, first, &mut calls, frames, answers, pulse).await
             }
             Err(why) => {
                 refuse(first, node, &why);
@@ -143,10 +147,11 @@ async fn exchange(
     calls: &mut mpsc::Receiver<Pending>,
     frames: mpsc::Sender<ExchangeRequest>,
     answers: Streaming<ExchangeResponse>,
+    pulse: Option<Duration>,
 ) -> String {
     let waiting = Waiting::default();
     let why = tokio::select! {
-        why = send(links, first, calls, frames, &waiting) => why,
+        why = send(links, first, calls, frames, &waiting, pulse) => why,
         why = receive(links, node, answers, &waiting) => why,
     };
     for (_, answer) in std::mem::take(&mut *waiting.lock()) {
@@ -161,6 +166,7 @@ async fn send(
     calls: &mut mpsc::Receiver<Pending>,
     frames: mpsc::Sender<ExchangeRequest>,
     waiting: &Waiting,
+    pulse: Option<Duration>,
 ) -> String {
     let mut next = Some(first);
     loop {
@@ -174,7 +180,17 @@ async fn send(
         if frames.send(request).await.is_err() {
             return "the stream ended".into();
         }
-        next = calls.recv().await;
+        next = match pulse {
+            None => calls.recv().await,
+            Some(every) => loop {
+                if let Ok(next) = tokio::time::timeout(every, calls.recv()).await {
+                    break next;
+                }
+                if frames.send(greeting(links)).await.is_err() {
+                    return "the stream ended".into();
+                }
+            },
+        };
     }
 }
 
@@ -207,7 +223,7 @@ async fn receive(
             Err(_) => return format!("silent for {SILENCE_MAX:?}"),
         };
         let disk = DiskState { full: response.disk_full, stalled: response.disk_stalled };
-        links.clocks().heard(node, response.clock_ms, disk);
+        links.heard(node, response.clock_ms, disk);
         for answer in response.answers {
             if let Some(waiter) = waiting.lock().remove(&answer.id) {
                 let _ = waiter.send(Ok(answer));

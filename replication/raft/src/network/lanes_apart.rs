@@ -19,6 +19,7 @@ use super::TcpDial;
 use super::lane::LaneKind;
 use super::links::{AddressBook, Links};
 use crate::clock_book::ClockBook;
+use crate::signs::Signs;
 
 const PEER: NodeId = NodeId(2);
 const ENTRY_BYTES: usize = 1024 * 1024;
@@ -108,7 +109,8 @@ async fn links() -> Arc<Links> {
     let server = tonic::transport::Server::builder().add_service(PeerServiceServer::new(StuckDisk));
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
     let clocks = ClockBook::new(NodeId(1), Arc::new(Stopped));
-    Links::new(NodeId(1), Arc::new(TcpDial), Arc::new(addresses), clocks)
+    let signs = Signs::new(Duration::from_millis(500));
+    Links::new(NodeId(1), Arc::new(TcpDial), Arc::new(addresses), clocks, signs)
 }
 
 fn vote() -> pb::Call {

@@ -12,7 +12,8 @@ use tonic::transport::Channel;
 
 use super::lane::{Lane, LaneKind};
 use super::{Dial, PROTOCOL_VERSION};
-use crate::clock_book::ClockBook;
+use crate::clock_book::{ClockBook, DiskState};
+use crate::signs::Signs;
 
 /// Where the nodes' raft listeners are, and which cluster this is.
 #[derive(Default)]
@@ -54,6 +55,7 @@ pub struct Links {
     dial: Arc<dyn Dial>,
     addresses: Arc<AddressBook>,
     clocks: Arc<ClockBook>,
+    signs: Arc<Signs>,
     lanes: Mutex<BTreeMap<(NodeId, LaneKind), Arc<Lane>>>,
     channels: Mutex<BTreeMap<NodeId, (String, Channel)>>,
 }
@@ -76,9 +78,10 @@ impl Links {
         dial: Arc<dyn Dial>,
         addresses: Arc<AddressBook>,
         clocks: Arc<ClockBook>,
+        signs: Arc<Signs>,
     ) -> Arc<Self> {
         let (lanes, channels) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { own, dial, addresses, clocks, lanes, channels })
+        Arc::new(Self { own, dial, addresses, clocks, signs, lanes, channels })
     }
 
     /// Where the nodes are.
@@ -89,6 +92,17 @@ impl Links {
     /// The peers' clocks.
     pub fn clocks(&self) -> &Arc<ClockBook> {
         &self.clocks
+    }
+
+    /// Which nodes live.
+    pub fn signs(&self) -> &Arc<Signs> {
+        &self.signs
+    }
+
+    /// A node said something: how its clock and its disk are, and that it lives.
+    pub(super) fn heard(&self, node: NodeId, clock_ms: u64, disk: DiskState) {
+        self.clocks.heard(node, clock_ms, disk);
+        self.signs.heard(node);
     }
 
     pub(super) fn lane(self: &Arc<Self>, node: NodeId, kind: LaneKind) -> Arc<Lane> {

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use futures::stream::FuturesOrdered;
+use futures::stream::{FuturesOrdered, FuturesUnordered};
 use futures::{Stream, StreamExt};
 use meridian_model::{GroupId, NodeId};
 use meridian_proto::internal as pb;
@@ -115,9 +115,10 @@ impl RaftService {
         speaker.check(hello.from_node)?;
         self.greet(hello.to_node, &hello.cluster_id, hello.protocol_version)?;
         let from = NodeId(hello.from_node);
-        self.links.clocks().heard(from, clock_ms, disk);
+        self.links.heard(from, clock_ms, disk);
         let (answers, outgoing) = mpsc::channel(ANSWERS);
-        let exchange = Exchange { service: self.clone(), from, answers, groups: BTreeMap::new() };
+        let exchange =
+            Exchange { service: self.clone(), from, answers, beats: Vec::new(), groups: BTreeMap::new() };
         tokio::spawn(exchange.run(requests));
         let clocks = Arc::clone(self.links.clocks());
         let frames = ReceiverStream::new(outgoing).ready_chunks(256).map(move |answers| {
@@ -146,10 +147,15 @@ fn disk_of(said: &pb::ExchangeRequest) -> DiskState {
     DiskState { full: said.disk_full, stalled: said.disk_stalled }
 }
 
+/// A heartbeat: its group, the id of its call, and what it says.
+type Beat = (Arc<Group>, u64, AppendEntriesRequest<TypeConfig>);
+
 struct Exchange {
     service: RaftService,
     from: NodeId,
     answers: mpsc::Sender<pb::Answer>,
+    /// The heartbeats of the frame at hand.
+    beats: Vec<Beat>,
     /// Where entries of a group go, and the copy that takes them: its id may get another copy on this node.
     groups: BTreeMap<GroupId, (Weak<Group>, Queue)>,
 }
@@ -158,8 +164,9 @@ type Queue = mpsc::Sender<(u64, AppendEntriesRequest<TypeConfig>)>;
 
 impl Exchange {
     async fn run(mut self, mut requests: Streaming<pb::ExchangeRequest>) {
+        let _open = self.service.links.signs().opened(self.from);
         while let Ok(Some(request)) = requests.message().await {
-            self.service.links.clocks().heard(self.from, request.clock_ms, disk_of(&request));
+            self.service.links.heard(self.from, request.clock_ms, disk_of(&request));
             for call in request.calls {
                 let id = call.id;
                 if let Err(why) = self.dispatch(call).await {
@@ -169,7 +176,24 @@ impl Exchange {
                     }
                 }
             }
+            self.answer_beats();
         }
+    }
+
+    /// All heartbeats of a frame together: answers then share a frame, too. None waits for another one.
+    fn answer_beats(&mut self) {
+        if self.beats.is_empty() {
+            return;
+        }
+        let (beats, answers) = (std::mem::take(&mut self.beats), self.answers.clone());
+        tokio::spawn(async move {
+            let mut answered: FuturesUnordered<_> = beats.into_iter().map(beat).collect();
+            while let Some(answer) = answered.next().await {
+                if answers.send(answer).await.is_err() {
+                    return;
+                }
+            }
+        });
     }
 
     async fn dispatch(&mut self, call: pb::Call) -> Result<(), String> {
@@ -191,7 +215,7 @@ impl Exchange {
         }
     }
 
-    /// A heartbeat is answered on its own; entries queue up behind those of their group.
+    /// A heartbeat is answered apart; entries queue up behind those of their group.
     async fn append(
         &mut self,
         group: Arc<Group>,
@@ -199,11 +223,7 @@ impl Exchange {
         request: AppendEntriesRequest<TypeConfig>,
     ) -> Result<(), String> {
         if request.entries.is_empty() {
-            let answers = self.answers.clone();
-            tokio::spawn(async move {
-                let answer = append_now(&group, id, request).await;
-                let _ = answers.send(answer).await;
-            });
+            self.beats.push((group, id, request));
             return Ok(());
         }
         while group.writer().backlog_bytes() > BACKLOG_BYTES_MAX {
@@ -272,6 +292,10 @@ impl Exchange {
     }
 }
 
+async fn beat((group, id, request): Beat) -> pb::Answer {
+    append_now(&group, id, request).await
+}
+
 fn append_request(call: pb::AppendCall) -> Result<AppendEntriesRequest<TypeConfig>, Malformed> {
     let entries = call.entries.into_iter().map(|entry| {
         let kind =
@@ -321,6 +345,7 @@ async fn append_to(group: Weak<Group>, id: u64, request: AppendEntriesRequest<Ty
 async fn append_now(group: &Group, id: u64, request: AppendEntriesRequest<TypeConfig>) -> pb::Answer {
     let prev = request.prev_log_id;
     let last = request.entries.last().map(|entry| entry.log_id).or(prev);
+    group.heard_leader();
     let result = match group.raft().append_entries(request).await {
         Ok(AppendEntriesResponse::Success) => matched(last.as_ref().map(position_to_wire)),
         Ok(AppendEntriesResponse::PartialSuccess(through)) => matched(through.as_ref().map(position_to_wire)),
