@@ -11,6 +11,7 @@ mod keeper;
 pub mod listen;
 pub mod node;
 mod probe;
+pub mod requests;
 mod rooms;
 mod routes;
 mod server;

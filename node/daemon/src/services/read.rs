@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use futures::Stream;
 use meridian_commitlog::{LogBounds, ReadCommitted, StoredBatch};
-use meridian_deliver::{Page, ReadSession, Start};
-use meridian_model::{Batch, GroupId, NodeId, Offset, UnixMs, batch};
+use meridian_deliver::{Page, ReadSession};
+use meridian_model::{Batch, GroupId, NodeId, Offset, batch};
 use meridian_proto::v1::read_service_server::ReadService;
 use meridian_proto::v1::{
     ErrorReason, Failure, GetLogRequest, GetLogResponse, OffsetRange, ReadFormat, ReadRequest, ReadResponse,
-    StoredMessage, read_request,
+    StoredMessage,
 };
 use meridian_publish::Leader;
 use meridian_raft::Registry;
@@ -19,8 +19,9 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::answers::{of_read, of_route, topic_name};
+use super::answers::{of_read, of_route};
 use super::forward::{Forwarder, forwarded, is_forwarded, of_read_at};
+use crate::requests::{self, topic_name};
 use crate::routes::Routing;
 
 /// Pages that may wait for a slow reader.
@@ -114,14 +115,7 @@ impl ReadService for Read {
         if request.replica_node.is_none() {
             self.confirm(group).await?;
         }
-        let start = match request.start {
-            Some(read_request::Start::Offset(offset)) => Start::Offset(Offset(offset)),
-            Some(read_request::Start::TimeMs(time)) => Start::Time(UnixMs(time)),
-            Some(read_request::Start::Latest(true)) => Start::Latest,
-            Some(read_request::Start::Earliest(_) | read_request::Start::Latest(false)) | None => {
-                Start::Earliest
-            }
-        };
+        let start = requests::start(request.start);
         let log: Arc<dyn ReadCommitted> = Arc::clone(&self.registry) as _;
         let session =
             ReadSession::open(log, group, start, request.clamp).await.map_err(|error| of_read(&error))?;
