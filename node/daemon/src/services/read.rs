@@ -176,19 +176,20 @@ struct Reading {
 impl Reading {
     async fn run(mut self, pages: mpsc::Sender<Result<ReadResponse, Status>>) {
         loop {
-            let response = match self.session.page().await {
-                Ok(page) => self.respond(page),
-                Err(error) => Err(of_read(&error).into()),
+            let page = match self.session.page().await {
+                Ok(page) => page,
+                Err(error) => return drop(pages.send(Err(of_read(&error).into())).await),
             };
-            let failed = response.is_err();
-            let empty =
-                response.as_ref().is_ok_and(|page| page.batches.is_empty() && page.messages.is_empty());
-            let skipped = response.as_ref().is_ok_and(|page| page.skipped.is_some());
             // An empty page is worth sending once: it tells a reader that it is at the end.
-            if pages.send(response).await.is_err() || failed || self.left == Some(0) {
+            let is_news = !page.batches.is_empty() || page.skipped.is_some();
+            let sent = match self.decode {
+                true => self.send(page.apart(), &pages).await,
+                false => self.send(std::iter::once(page), &pages).await,
+            };
+            if !sent || self.left == Some(0) {
                 return;
             }
-            if !empty || skipped {
+            if is_news {
                 continue;
             }
             if !self.follow {
@@ -199,6 +200,25 @@ impl Reading {
                 () = pages.closed() => return,
             }
         }
+    }
+
+    /// Sends what is left to be sent of these. Whether the reader can go on.
+    async fn send(
+        &mut self,
+        parts: impl Iterator<Item = Page>,
+        pages: &mpsc::Sender<Result<ReadResponse, Status>>,
+    ) -> bool {
+        for part in parts {
+            let response = self.respond(part);
+            let failed = response.is_err();
+            if pages.send(response).await.is_err() || failed {
+                return false;
+            }
+            if self.left == Some(0) {
+                break;
+            }
+        }
+        true
     }
 
     fn respond(&mut self, page: Page) -> Result<ReadResponse, Status> {
