@@ -64,12 +64,32 @@ pub fn check(field: &'static str, name: &str) -> Result<(), NameError> {
     Ok(())
 }
 
-/// A topic's full name, checked.
+/// A topic's full name, checked: also where it comes out of stored bytes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Parts")]
 pub struct TopicName {
     tenant: String,
     namespace: String,
     topic: String,
+}
+
+/// A full name as it was written, not checked yet.
+#[derive(Deserialize)]
+struct Parts {
+    tenant: String,
+    namespace: String,
+    topic: String,
+}
+
+impl TryFrom<Parts> for TopicName {
+    type Error = NameError;
+
+    fn try_from(parts: Parts) -> Result<Self, NameError> {
+        check("tenant", &parts.tenant)?;
+        check("namespace", &parts.namespace)?;
+        check("topic", &parts.topic)?;
+        Ok(Self { tenant: parts.tenant, namespace: parts.namespace, topic: parts.topic })
+    }
 }
 
 impl TopicName {

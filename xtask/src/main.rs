@@ -1,6 +1,8 @@
-//! Chores of the house: `cargo xtask codegen`, `cargo xtask tidy`, `cargo xtask verify`.
+//! Chores of the house: `cargo xtask codegen`, `cargo xtask fuzz`, `cargo xtask tidy`, `cargo xtask verify`.
 
 mod codegen;
+mod fuzz;
+mod nested;
 mod tidy;
 mod verify;
 
@@ -26,6 +28,8 @@ enum Chore {
     },
     /// Check the rules of the house that neither the compiler nor clippy knows.
     Tidy,
+    /// Give each decoder a fixed number of inputs, or one of them as many as fit into an hour.
+    Fuzz(fuzz::Args),
     /// Run the whole suite, stage by stage, and print what each stage took of its budget.
     Verify(verify::Args),
 }
@@ -34,6 +38,7 @@ fn main() -> ExitCode {
     let done: Result<()> = match Args::parse().chore {
         Chore::Codegen { check } => codegen::run(check),
         Chore::Tidy => tidy::run(),
+        Chore::Fuzz(args) => fuzz::run(&args),
         Chore::Verify(args) => verify::run(&args),
     };
     match done {

@@ -20,6 +20,9 @@ pub fn decode_range(batch: &Batch, first: u32, count: u32) -> Result<Vec<Message
         Codec::None => batch.bytes().slice(body_start..),
         codec => Bytes::from(codec.decompress(&batch.bytes()[body_start..], head.raw_bytes as usize)?),
     };
+    if body.len() != head.raw_bytes as usize {
+        return Err(BatchError::Body("raw length"));
+    }
     let mut messages = Vec::with_capacity(count.min(limits::BATCH_MESSAGES_MAX) as usize);
     let mut at = 0usize;
     for (number, row) in table.chunks_exact(header::ROW_BYTES).enumerate() {

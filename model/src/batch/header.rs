@@ -16,6 +16,9 @@ pub const FLAG_POSSIBLE_DUPLICATE: u32 = 1;
 /// The producer chose its name: it must have been opened, and its fence must stand in the partition.
 pub const FLAG_NAMED_PRODUCER: u32 = 2;
 
+/// Every flag there is.
+const FLAGS: u32 = FLAG_POSSIBLE_DUPLICATE | FLAG_NAMED_PRODUCER;
+
 /// What holds for the whole batch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BatchHeader {
@@ -141,6 +144,9 @@ impl BatchHeader {
             expire_at: UnixMs(u64_at(bytes, 76)),
             regions: decode_regions(&bytes[100..header_bytes])?,
         };
+        if header.flags & !FLAGS != 0 {
+            return Err(BatchError::Unsupported("a flag"));
+        }
         header.check_limits()?;
         if header.header_bytes() != header_bytes {
             return Err(BatchError::Length { expected: header.header_bytes(), got: header_bytes });

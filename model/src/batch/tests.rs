@@ -65,6 +65,29 @@ fn a_decompression_bomb_is_refused_by_its_header() {
 }
 
 #[test]
+fn a_flag_that_nobody_knows_is_refused() {
+    for bit in 2..32 {
+        let header = BatchHeader { count: 1, flags: 1 << bit, ..Default::default() };
+        let mut bytes = Vec::new();
+        header.encode(&mut bytes);
+        assert_eq!(BatchHeader::decode(&bytes), Err(BatchError::Unsupported("a flag")), "bit {bit}");
+    }
+}
+
+#[test]
+fn raw_bytes_that_are_not_there_are_noticed_without_compression_too() {
+    let honest = build(Codec::None, &[Message::new("hello")]);
+    let mut header = honest.header().clone();
+    let payload = honest.bytes().slice(header.header_bytes()..);
+    header.raw_bytes += 1;
+    let mut bytes = Vec::new();
+    header.encode(&mut bytes);
+    bytes.extend_from_slice(&payload);
+    let lying = Batch::verify(Bytes::from(bytes)).expect("sound, but for what it announces");
+    assert_eq!(decode_messages(&lying), Err(BatchError::Body("raw length")));
+}
+
+#[test]
 fn incompressible_bodies_are_stored_as_they_are() {
     let batch = build(Codec::Lz4, &[Message::new(vec![7u8, 1, 9, 4])]);
     assert_eq!(batch.header().codec, Codec::None);

@@ -13,6 +13,7 @@ pub mod node;
 #[cfg(feature = "rocks")]
 mod on_disk;
 mod probe;
+pub mod requests;
 mod rooms;
 mod routes;
 mod server;

@@ -9,16 +9,23 @@ use std::sync::Arc;
 use bytes::Bytes;
 use meridian_machine::Table;
 use meridian_model::GroupId;
+use meridian_proto::internal as pb;
 use meridian_storage::engine::Range;
 use meridian_storage::keys::{index, meta, state};
 use meridian_storage::{Disk, Durability, EngineSnapshot, Family, WriteSet, WriterHandle};
 
 use crate::types::{LogId, SnapshotMeta, StoredMembership, log_id};
-use crate::wire;
+use crate::wire::{self, Malformed};
 
 /// Rows and bytes of one chunk.
 const CHUNK_ROWS: usize = 4_096;
 const CHUNK_BYTES: usize = 256 * 1024;
+
+/// Bytes of a stored position.
+const POSITION_BYTES: usize = 16;
+/// Bytes of the group that every key begins with, and of the offset that follows in the index.
+const GROUP_BYTES: usize = 8;
+const OFFSET_BYTES: usize = 8;
 
 /// The tag of an index row on the wire and in staging.
 pub const INDEX_TAG: u8 = 0;
@@ -58,20 +65,53 @@ pub struct SnapshotRow {
     pub value: Bytes,
 }
 
+impl SnapshotRow {
+    /// From the wire: a row that this build knows the place of.
+    pub fn from_wire(row: pb::SnapshotRow) -> Result<Self, Malformed> {
+        let tag = u8::try_from(row.table).map_err(|_| Malformed("snapshot row"))?;
+        let known = match tag {
+            INDEX_TAG => row.key.len() == OFFSET_BYTES && index::decode_row(&row.value).is_ok(),
+            tag => Table::from_tag(tag).is_some(),
+        };
+        if !known {
+            return Err(Malformed("snapshot row"));
+        }
+        Ok(Self { tag, key: row.key, value: row.value })
+    }
+
+    /// Its key while it waits in staging.
+    pub fn staged(&self, group: GroupId) -> Vec<u8> {
+        [&group.0.to_be_bytes()[..], &[self.tag], &self.key].concat()
+    }
+}
+
+/// Where a row belongs that waits in staging under this key. `None` for a key that no row waits under.
+pub fn place(staged: &[u8]) -> Option<(Family, Vec<u8>)> {
+    let (group, rest) = staged.split_at_checked(GROUP_BYTES)?;
+    match rest.split_first()? {
+        (&INDEX_TAG, key) => Some((Family::Index, [group, key].concat())),
+        _ => Some((Family::State, staged.to_vec())),
+    }
+}
+
 fn invalid(why: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
 /// The last boundary that a trim left, with its membership, as stored.
 pub(crate) fn boundary_of(stored: Option<Bytes>) -> Result<Option<(LogId, StoredMembership)>, io::Error> {
-    let Some(bytes) = stored else { return Ok(None) };
-    let (position, membership) = bytes.split_at_checked(16).ok_or_else(|| invalid("boundary"))?;
+    stored.map(|bytes| decode_boundary(&bytes)).transpose()
+}
+
+/// Back from a stored boundary.
+pub fn decode_boundary(bytes: &[u8]) -> Result<(LogId, StoredMembership), io::Error> {
+    let (position, membership) = bytes.split_at_checked(POSITION_BYTES).ok_or_else(|| invalid("boundary"))?;
     let (term, index) = meta::decode_position(position).map_err(|_| invalid("boundary"))?;
-    Ok(Some((log_id(term, index), wire::decode_stored_membership(membership)?)))
+    Ok((log_id(term, index), wire::decode_stored_membership(membership)?))
 }
 
 /// A boundary as stored.
-pub(crate) fn encode_boundary(at: &LogId, membership: &StoredMembership) -> Vec<u8> {
+pub fn encode_boundary(at: &LogId, membership: &StoredMembership) -> Vec<u8> {
     let mut bytes = meta::encode_position(crate::types::term_of(at), at.index);
     bytes.extend_from_slice(&wire::encode_stored_membership(membership));
     bytes
@@ -100,7 +140,9 @@ impl Outgoing {
             return Ok(untrimmed.then(|| (SnapshotMeta::default(), nothing)));
         };
         let tables_at = tables_at.ok_or_else(|| invalid("a boundary without an applied position"))?;
-        let (term, at) = meta::decode_position(&tables_at).map_err(|_| invalid("applied"))?;
+        // Where the tables are not ahead they are as of `applied`, which begins with its position.
+        let position = tables_at.get(..POSITION_BYTES).ok_or_else(|| invalid("applied"))?;
+        let (term, at) = meta::decode_position(position).map_err(|_| invalid("applied"))?;
         let snapshot_meta = SnapshotMeta { last_log_id: Some(boundary), last_membership: membership };
         Ok(Some((snapshot_meta, Outgoing { group, view, disk: keep, tables_at: log_id(term, at) })))
     }
@@ -166,13 +208,7 @@ impl Staging {
     pub(crate) async fn add(&mut self, rows: Vec<SnapshotRow>) -> Result<(), io::Error> {
         let mut set = WriteSet::default();
         for row in rows {
-            if row.tag != INDEX_TAG && Table::from_tag(row.tag).is_none() {
-                return Err(invalid("a snapshot row of an unknown table"));
-            }
-            let mut key = self.group.0.to_be_bytes().to_vec();
-            key.push(row.tag);
-            key.extend_from_slice(&row.key);
-            set.put(Family::Staging, key, row.value.to_vec());
+            set.put(Family::Staging, row.staged(self.group), row.value.to_vec());
             self.rows += 1;
         }
         Ok(self.writer.write(set, Durability::Ordered).await?)
@@ -201,9 +237,9 @@ impl Installing {
 
     /// Back from the stored fact.
     pub(crate) fn decode(bytes: Bytes) -> Result<Self, io::Error> {
-        let (term, at) = meta::decode_position(&bytes).map_err(|_| invalid("installing"))?;
-        let rest = bytes.get(16..).map(|_| bytes.slice(16..));
-        let (boundary, membership) = boundary_of(rest)?.ok_or_else(|| invalid("installing"))?;
+        let (position, rest) = bytes.split_at_checked(POSITION_BYTES).ok_or_else(|| invalid("installing"))?;
+        let (term, at) = meta::decode_position(position).map_err(|_| invalid("installing"))?;
+        let (boundary, membership) = decode_boundary(rest)?;
         Ok(Self { boundary, membership, tables_at: log_id(term, at) })
     }
 
@@ -230,10 +266,8 @@ impl Installing {
             range.from = [&last[..], &[0]].concat();
             let mut set = WriteSet::default();
             for (key, value) in rows {
-                match key[8] {
-                    INDEX_TAG => set.put(Family::Index, [&key[..8], &key[9..]].concat(), value.to_vec()),
-                    _ => set.put(Family::State, key.to_vec(), value.to_vec()),
-                }
+                let (family, key) = place(&key).ok_or_else(|| invalid("a row in staging"))?;
+                set.put(family, key, value.to_vec());
             }
             writer.write(set, Durability::Ordered).await?;
         }

@@ -102,6 +102,9 @@ pub type SnapshotMeta = alias::SnapshotMetaOf<TypeConfig>;
 /// One replica of one group.
 pub type Raft = openraft::Raft<TypeConfig, crate::machine_store::MachineStore>;
 
+/// Entries on their way to a follower.
+pub type AppendRequest = openraft::raft::AppendEntriesRequest<TypeConfig>;
+
 /// A log position from its two numbers.
 pub fn log_id(term: u64, index: u64) -> LogId {
     LogId::new(term.into(), index)

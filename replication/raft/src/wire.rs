@@ -9,7 +9,8 @@ use meridian_storage::keys::entry::{EntryKind, StoredEntry};
 use serde::{Deserialize, Serialize};
 
 use crate::types::{
-    CommandBytes, Entry, LogId, Membership, Payload, ReplicaNode, StoredMembership, Vote, log_id, term_of,
+    AppendRequest, CommandBytes, Entry, LogId, Membership, Payload, ReplicaNode, StoredMembership, Vote,
+    log_id, term_of,
 };
 
 /// Bytes from disk or wire are not what they should be.
@@ -154,4 +155,19 @@ pub fn position_to_wire(id: &LogId) -> pb::LogPosition {
 /// A position from the wire.
 pub fn position_from_wire(position: pb::LogPosition) -> LogId {
     log_id(position.term, position.index)
+}
+
+/// Entries from the wire.
+pub fn append_from_wire(call: pb::AppendCall) -> Result<AppendRequest, Malformed> {
+    let entries = call.entries.into_iter().map(|entry| {
+        let kind =
+            u8::try_from(entry.kind).ok().and_then(EntryKind::from_tag).ok_or(Malformed("entry kind"))?;
+        entry_from(entry.term, entry.index, kind, entry.payload)
+    });
+    Ok(AppendRequest {
+        vote: vote_from_wire(call.vote)?,
+        prev_log_id: call.prev.map(position_from_wire),
+        leader_commit: call.commit.map(position_from_wire),
+        entries: entries.collect::<Result<Vec<Entry>, _>>()?,
+    })
 }

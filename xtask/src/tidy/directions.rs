@@ -74,6 +74,17 @@ const ALLOWED: &[Permission] = &[
         &["meridian-model", "meridian-sdk", "meridian-history", "meridian-checker", "meridian-harness"],
     ),
     ("meridian-compare", &["meridian-model", "meridian-sdk", "meridian-harness"]),
+    (
+        "meridian-fuzz",
+        &[
+            "meridian-model",
+            "meridian-proto",
+            "meridian-machine",
+            "meridian-storage",
+            "meridian-raft",
+            "meridian-daemon",
+        ],
+    ),
     ("xtask", &[]),
 ];
 

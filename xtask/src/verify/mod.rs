@@ -7,11 +7,12 @@ mod report;
 mod stages;
 mod tools;
 
-use std::process::{Command, ExitStatus};
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::nested;
 use crate::tidy::root;
 use report::{Line, Outcome};
 use stages::{STAGES, Stage};
@@ -85,14 +86,7 @@ fn perform(stage: &Stage) -> Result<Line> {
 
 fn spawn(words: &[String], env: &[(&str, &str)]) -> Result<ExitStatus> {
     let (program, args) = words.split_first().context("an empty command")?;
-    let mut command = Command::new(program);
-    command.args(args).envs(env.iter().copied()).current_dir(root());
-    // This runs under cargo, whose own variables would send a nested cargo to other settings.
-    for (name, _) in std::env::vars_os() {
-        let name = name.to_string_lossy();
-        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
-            command.env_remove(&*name);
-        }
-    }
+    let mut command = nested::command(program);
+    command.args(args).envs(env.iter().copied());
     command.status().with_context(|| format!("run {program}"))
 }

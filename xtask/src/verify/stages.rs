@@ -79,6 +79,7 @@ pub(super) const STAGES: &[Stage] = &[
         ..PLAIN
     },
     Stage { name: "tests", budget_s: 180, work: Work::Tests, ..PLAIN },
+    Stage { name: "fuzz", budget_s: 120, work: Work::Run(&["cargo", "xtask", "fuzz"]), ..PLAIN },
     Stage { name: "simulation", budget_s: 300, work: Work::Simulation, ..PLAIN },
     Stage { name: "processes", budget_s: 480, work: Work::ProcessTests, ..PLAIN },
 ];

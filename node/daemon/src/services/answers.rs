@@ -2,24 +2,11 @@
 
 use meridian_commitlog::{AppendError, ReadError};
 use meridian_machine::control::ControlRefusal;
-use meridian_model::{BatchError, NameError, Refusal, TopicName};
+use meridian_model::{BatchError, Refusal};
 use meridian_proto::v1::{ErrorReason, Failure};
 use meridian_publish::{PublishError, Refused, RouteError};
 
 use crate::control_plane::ControlError;
-
-/// A topic name from a request.
-pub(super) fn topic_name(name: &str) -> Result<TopicName, Failure> {
-    TopicName::parse(name).map_err(|error| match &error {
-        NameError::Shape { .. } => Failure::invalid("topic", error.to_string().trim_start_matches("topic: ")),
-        NameError::Empty { field }
-        | NameError::TooLong { field, .. }
-        | NameError::Character { field, .. } => {
-            let field = *field;
-            Failure::invalid(field, error.to_string().trim_start_matches(field).trim_start_matches(": "))
-        }
-    })
-}
 
 pub(super) fn of_route(error: &RouteError) -> Failure {
     let reason = match error {

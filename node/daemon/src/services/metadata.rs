@@ -12,7 +12,8 @@ use meridian_proto::v1::{
 use meridian_publish::Leader;
 use tonic::{Request, Response, Status};
 
-use super::answers::{of_control, topic_name};
+use super::answers::of_control;
+use crate::requests::topic_name;
 use crate::routes::Routing;
 
 /// How long a quorum may take to confirm that a topic does not exist.

@@ -16,8 +16,9 @@ use meridian_raft::network::Links;
 use meridian_raft::{ProposeError, Registry, Reply};
 use tokio::time::Instant;
 
-use super::answers::{of_control, of_refusal, of_route, topic_name};
+use super::answers::{of_control, of_refusal, of_route};
 use crate::control_plane::ControlPlane;
+use crate::requests::topic_name;
 use crate::routes::Routing;
 
 const PATIENCE: Duration = Duration::from_secs(10);

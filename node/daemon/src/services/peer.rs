@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use meridian_model::{GroupId, Incarnation, NodeId, ProducerId};
+use meridian_model::{GroupId, Incarnation, NodeId};
 use meridian_proto::internal as pb;
 use meridian_proto::internal::peer_service_server::PeerService;
 use meridian_raft::Registry;
@@ -15,6 +15,7 @@ use super::open_producer::Producers;
 use crate::control_plane::ControlPlane;
 use crate::entrance;
 use crate::formation::Founding;
+use crate::requests;
 
 /// How long a quorum may take to confirm a leader, for a node that asks who serves its groups.
 const CONFIRM_MAX: Duration = Duration::from_secs(1);
@@ -125,9 +126,8 @@ impl PeerService for Peer {
 
     async fn fence(&self, request: Request<pb::FenceRequest>) -> Result<Response<pb::FenceResponse>, Status> {
         let request = request.into_inner();
-        let producer: [u8; 16] =
-            request.producer_id.as_ref().try_into().map_err(|_| Status::invalid_argument("producer_id"))?;
-        Ok(Response::new(self.producers.serve(request.group, ProducerId(producer), request.epoch).await))
+        let producer = requests::producer(&request.producer_id)?;
+        Ok(Response::new(self.producers.serve(request.group, producer, request.epoch).await))
     }
 
     async fn state_digests(

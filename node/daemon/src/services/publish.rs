@@ -3,16 +3,15 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures::Stream;
 use meridian_model::limits::{CLOCK_SKEW_MS_MAX, PRODUCER_INFLIGHT_BATCHES_MAX};
-use meridian_model::{BatchBuilder, Codec, Message, NodeId, TopicName, UnixMs, hash};
+use meridian_model::{NodeId, TopicName, UnixMs, hash};
 use meridian_proto::v1::publish_service_server::PublishService;
 use meridian_proto::v1::publish_stream_request::Request as Sent;
 use meridian_proto::v1::publish_stream_response::Response as Answer;
 use meridian_proto::v1::{
-    Durability, ErrorReason, Failure, OpenProducerRequest, OpenProducerResponse, PlainMessages, PublishAck,
-    PublishBatch, PublishBatchAck, PublishOpened, PublishRequest, PublishResponse, PublishStreamRequest,
+    Durability, ErrorReason, Failure, OpenProducerRequest, OpenProducerResponse, PublishAck, PublishBatch,
+    PublishBatchAck, PublishOpened, PublishRequest, PublishResponse, PublishStreamRequest,
     PublishStreamResponse, publish_request,
 };
 use meridian_publish::{Credential, PublishError, Published, Publisher, Routes};
@@ -20,13 +19,14 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::answers::{of_publish, of_route, topic_name};
+use super::answers::{of_publish, of_route};
 use super::forward::{
     ForwardedStream, Forwarder, Returned, fail, following, forwarded, is_forwarded, not_redirected,
     of_publish_at,
 };
 use super::open_producer::Producers;
 use crate::intake::Held;
+use crate::requests::{pack, topic_name};
 use crate::routes::Routing;
 
 /// Answers that may wait for a slow client.
@@ -46,29 +46,6 @@ impl Publish {
     /// A token from the future would keep its producer's row for ever: it counts as given now.
     fn token(&self, opened_at_ms: u64) -> UnixMs {
         UnixMs(opened_at_ms).min(self.forwarder.links.clocks().now().plus_ms(CLOCK_SKEW_MS_MAX))
-    }
-
-    fn pack(messages: PlainMessages, now: UnixMs) -> Result<Bytes, Failure> {
-        let mut builder = BatchBuilder::new(Codec::None).published_at(now);
-        for plain in messages.messages {
-            let message = Message {
-                key: plain.key,
-                properties: plain.properties.into_iter().collect(),
-                body: plain.body,
-            };
-            message
-                .check()
-                .map_err(|error| Failure::new(ErrorReason::TooLarge, format!("messages: {error}")))?;
-            if !builder.fits(&message) {
-                return Err(Failure::new(
-                    ErrorReason::TooLarge,
-                    "messages: together they do not fit into one batch",
-                ));
-            }
-            builder.push(&message);
-        }
-        let batch = builder.build().map_err(|error| Failure::invalid("messages", error))?;
-        Ok(batch.into_bytes())
     }
 
     /// Where plain messages without a partition go: by the first key, or anywhere.
@@ -134,7 +111,7 @@ impl PublishService for Publish {
         let batch = match request.payload.take() {
             Some(publish_request::Payload::Batch(batch)) => batch,
             Some(publish_request::Payload::Messages(messages)) => {
-                Self::pack(messages, self.forwarder.links.clocks().now())?
+                pack(messages, self.forwarder.links.clocks().now())?
             }
             None => return Err(Failure::invalid("payload", "neither a batch nor messages").into()),
         };

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use futures::Stream;
 use meridian_commitlog::ReadCommitted;
-use meridian_deliver::{ReadSession, Start};
-use meridian_model::{GroupId, NodeId, Offset, UnixMs};
+use meridian_deliver::ReadSession;
+use meridian_model::{GroupId, NodeId};
 use meridian_proto::v1::read_service_server::ReadService;
 use meridian_proto::v1::{
-    ErrorReason, Failure, GetLogRequest, GetLogResponse, ReadFormat, ReadRequest, ReadResponse, read_request,
+    ErrorReason, Failure, GetLogRequest, GetLogResponse, ReadFormat, ReadRequest, ReadResponse,
 };
 use meridian_publish::Leader;
 use meridian_raft::Registry;
@@ -18,9 +18,10 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::answers::{of_read, of_route, topic_name};
+use super::answers::{of_read, of_route};
 use super::forward::{Forwarder, following, forwarded, is_forwarded, of_read_at};
 use super::reading::{Answers, Reading};
+use crate::requests::{self, topic_name};
 use crate::routes::Routing;
 
 /// Pages that may wait for a slow reader.
@@ -117,14 +118,7 @@ impl ReadService for Read {
         if request.replica_node.is_none() {
             self.confirm(group).await?;
         }
-        let start = match request.start {
-            Some(read_request::Start::Offset(offset)) => Start::Offset(Offset(offset)),
-            Some(read_request::Start::TimeMs(time)) => Start::Time(UnixMs(time)),
-            Some(read_request::Start::Latest(true)) => Start::Latest,
-            Some(read_request::Start::Earliest(_) | read_request::Start::Latest(false)) | None => {
-                Start::Earliest
-            }
-        };
+        let start = requests::start(request.start);
         let log: Arc<dyn ReadCommitted> = Arc::clone(&self.registry) as _;
         let session =
             ReadSession::open(log, group, start, request.clamp).await.map_err(|error| of_read(&error))?;

@@ -148,6 +148,20 @@ fn decoding_an_append_copies_no_batch() {
 }
 
 #[test]
+fn a_command_that_names_a_topic_by_what_is_no_name_is_refused() {
+    let name = TopicName::parse("acme/air/flights").expect("a name");
+    let change = ControlChange::DeleteTopic { name, request_id: String::new() };
+    let entry = Command::Control(ControlCommand { stamp: UnixMs(7), change }).encode();
+    let at = entry.windows(7).position(|bytes| bytes == b"flights").expect("the name is in it");
+    for hostile in [b"fli/hts", b"../../x", b"fl\0ghts", b"fl ghts"] {
+        let mut entry = entry.to_vec();
+        entry[at..at + 7].copy_from_slice(hostile);
+        let refused = Command::decode(Bytes::from(entry));
+        assert_eq!(refused, Err(CommandError::Malformed("control command")), "{hostile:?}");
+    }
+}
+
+#[test]
 fn a_batch_that_is_not_there_is_an_error() {
     let entry = Command::Partition(PartitionCommand::Append { stamp: UnixMs(5), items: vec![] }).encode();
     assert_eq!(append_batch_at(&entry, 0), Err(CommandError::Position { position: 0, count: 0 }));

@@ -86,6 +86,11 @@ impl Requests {
         true
     }
 
+    /// Whether every number was given before `next`, and every id once.
+    pub(super) fn agree(&self, next: u64) -> bool {
+        self.by_id.len() == self.by_number.len() && self.by_number.keys().all(|number| *number < next)
+    }
+
     /// Takes up a stored request.
     pub(super) fn insert(&mut self, remembered: Remembered) {
         let id = (remembered.tenant.clone(), remembered.request_id.clone());

@@ -38,7 +38,25 @@ impl ControlMachine {
             None if any => return Err(CorruptState::NoCore),
             None => {}
         }
+        machine.agree()?;
         Ok(machine)
+    }
+
+    /// Ids are given once, and rows that stand for something stand for something that is there.
+    fn agree(&self) -> Result<(), CorruptState> {
+        let Core { applied_index, next_group, next_replica, next_request, .. } = self.core;
+        CorruptState::countable(Table::Core, [applied_index, next_group, next_replica, next_request])?;
+        let placements = self.topics.values().map(|topic| topic.partitions.len()).sum::<usize>();
+        if placements != self.groups.len() || !self.groups.keys().all(|group| group.0 < next_group) {
+            return Err(CorruptState::row(Table::Topic, "a group that was not given, or was given twice"));
+        }
+        if !self.moves.keys().all(|group| self.groups.contains_key(group)) {
+            return Err(CorruptState::row(Table::Move, "a copy of a group that is gone"));
+        }
+        if !self.requests.agree(next_request) {
+            return Err(CorruptState::row(Table::Request, "a number or an id that was given twice"));
+        }
+        Ok(())
     }
 
     fn take_up(&mut self, row: &Row) -> Result<(), CorruptState> {

@@ -32,6 +32,7 @@ impl PartitionMachine {
                 false => Err(CorruptState::NoCore),
             };
         };
+        check_counts(&core, &found.segments, &found.producers)?;
         let (boundary, segments) = order_segments(&core, found.segments)?;
         if segments.len() as u64 != segments_count {
             return Err(CorruptState::row(Table::Segment, "a closed segment is missing"));
@@ -57,7 +58,8 @@ struct Found {
 impl Found {
     fn add(&mut self, log: LogId, row: Row) -> Result<(), CorruptState> {
         match row.table {
-            Table::Core => self.core = Some(Core::decode(log, &row.value)?),
+            Table::Core if row.key.is_empty() => self.core = Some(Core::decode(log, &row.value)?),
+            Table::Core => return Err(CorruptState::row(Table::Core, "stands under another key")),
             Table::Segment => {
                 let segment = Segment::decode(&row.key, &row.value)?;
                 self.segments.insert(segment.at.index, segment);
@@ -78,6 +80,26 @@ impl Found {
 
     fn is_empty(&self) -> bool {
         self.segments.is_empty() && self.producers.is_empty() && self.slots.is_empty()
+    }
+}
+
+/// Segments lie among the entries that were applied, and every number can be counted on from.
+fn check_counts(
+    core: &Core,
+    segments: &BTreeMap<u64, Segment>,
+    producers: &BTreeMap<ProducerId, Producer>,
+) -> Result<(), CorruptState> {
+    let open = &core.open;
+    CorruptState::countable(Table::Core, [core.applied.index, core.end.0, open.entries])?;
+    CorruptState::countable(Table::Producer, producers.values().map(|row| row.stored))?;
+    let mut bytes = open.bytes;
+    for segment in segments.values() {
+        bytes = bytes.saturating_add(segment.bytes);
+    }
+    CorruptState::countable(Table::Segment, [bytes])?;
+    match segments.keys().all(|index| (1..=core.applied.index).contains(index)) {
+        true => Ok(()),
+        false => Err(CorruptState::row(Table::Segment, "ends at an entry that was not applied")),
     }
 }
 

@@ -11,8 +11,7 @@ use futures::stream::{FuturesOrdered, FuturesUnordered};
 use futures::{Stream, StreamExt};
 use meridian_model::{GroupId, NodeId};
 use meridian_proto::internal as pb;
-use meridian_storage::keys::entry::EntryKind;
-use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, TransferLeaderRequest, VoteRequest};
+use openraft::raft::{AppendEntriesResponse, TransferLeaderRequest, VoteRequest};
 use pb::{answer, append_answer, call};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -23,10 +22,8 @@ use super::{PROTOCOL_VERSION, snapshot_service};
 use crate::clock_book::DiskState;
 use crate::group::Group;
 use crate::registry::Registry;
-use crate::types::{Entry, TypeConfig, Vote};
-use crate::wire::{
-    Malformed, entry_from, position_from_wire, position_to_wire, vote_from_wire, vote_to_wire,
-};
+use crate::types::{AppendRequest, TypeConfig, Vote};
+use crate::wire::{append_from_wire, position_from_wire, position_to_wire, vote_from_wire, vote_to_wire};
 
 /// Appends of one group that may be under way on one stream.
 const GROUP_CALLS: usize = 64;
@@ -148,7 +145,7 @@ fn disk_of(said: &pb::ExchangeRequest) -> DiskState {
 }
 
 /// A heartbeat: its group, the id of its call, and what it says.
-type Beat = (Arc<Group>, u64, AppendEntriesRequest<TypeConfig>);
+type Beat = (Arc<Group>, u64, AppendRequest);
 
 struct Exchange {
     service: RaftService,
@@ -160,7 +157,7 @@ struct Exchange {
     groups: BTreeMap<GroupId, (Weak<Group>, Queue)>,
 }
 
-type Queue = mpsc::Sender<(u64, AppendEntriesRequest<TypeConfig>)>;
+type Queue = mpsc::Sender<(u64, AppendRequest)>;
 
 impl Exchange {
     async fn run(mut self, mut requests: Streaming<pb::ExchangeRequest>) {
@@ -205,7 +202,7 @@ impl Exchange {
         }
         match call.body {
             Some(call::Body::Append(append)) => {
-                let request = append_request(append).map_err(|error| error.to_string())?;
+                let request = append_from_wire(append).map_err(|error| error.to_string())?;
                 self.append(group, id, request).await
             }
             Some(call::Body::Vote(vote)) => self.vote(group, id, vote, false),
@@ -216,12 +213,7 @@ impl Exchange {
     }
 
     /// A heartbeat is answered apart; entries queue up behind those of their group.
-    async fn append(
-        &mut self,
-        group: Arc<Group>,
-        id: u64,
-        request: AppendEntriesRequest<TypeConfig>,
-    ) -> Result<(), String> {
+    async fn append(&mut self, group: Arc<Group>, id: u64, request: AppendRequest) -> Result<(), String> {
         if request.entries.is_empty() {
             self.beats.push((group, id, request));
             return Ok(());
@@ -296,23 +288,9 @@ async fn beat((group, id, request): Beat) -> pb::Answer {
     append_now(&group, id, request).await
 }
 
-fn append_request(call: pb::AppendCall) -> Result<AppendEntriesRequest<TypeConfig>, Malformed> {
-    let entries = call.entries.into_iter().map(|entry| {
-        let kind =
-            u8::try_from(entry.kind).ok().and_then(EntryKind::from_tag).ok_or(Malformed("entry kind"))?;
-        entry_from(entry.term, entry.index, kind, entry.payload)
-    });
-    Ok(AppendEntriesRequest {
-        vote: vote_from_wire(call.vote)?,
-        prev_log_id: call.prev.map(position_from_wire),
-        leader_commit: call.commit.map(position_from_wire),
-        entries: entries.collect::<Result<Vec<Entry>, _>>()?,
-    })
-}
-
 async fn append_in_order(
     group: Weak<Group>,
-    mut requests: mpsc::Receiver<(u64, AppendEntriesRequest<TypeConfig>)>,
+    mut requests: mpsc::Receiver<(u64, AppendRequest)>,
     answers: mpsc::Sender<pb::Answer>,
 ) {
     let mut running = FuturesOrdered::new();
@@ -332,7 +310,7 @@ async fn append_in_order(
     }
 }
 
-async fn append_to(group: Weak<Group>, id: u64, request: AppendEntriesRequest<TypeConfig>) -> pb::Answer {
+async fn append_to(group: Weak<Group>, id: u64, request: AppendRequest) -> pb::Answer {
     match group.upgrade() {
         Some(group) => append_now(&group, id, request).await,
         None => {
@@ -342,7 +320,7 @@ async fn append_to(group: Weak<Group>, id: u64, request: AppendEntriesRequest<Ty
     }
 }
 
-async fn append_now(group: &Group, id: u64, request: AppendEntriesRequest<TypeConfig>) -> pb::Answer {
+async fn append_now(group: &Group, id: u64, request: AppendRequest) -> pb::Answer {
     let prev = request.prev_log_id;
     let last = request.entries.last().map(|entry| entry.log_id).or(prev);
     group.heard_leader();

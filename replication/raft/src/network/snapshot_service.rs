@@ -59,11 +59,8 @@ async fn stage(group: &Group, parts: &mut Streaming<pb::SendSnapshotRequest>) ->
         let part = parts.message().await?.and_then(|request| request.part);
         match part {
             Some(Part::Rows(chunk)) => {
-                let rows = chunk.rows.into_iter().map(|row| {
-                    let tag = u8::try_from(row.table).map_err(|_| bad("table tag"))?;
-                    Ok(SnapshotRow { tag, key: row.key, value: row.value })
-                });
-                staging.add(rows.collect::<Result<_, Status>>()?).await.map_err(failed)?;
+                let rows = chunk.rows.into_iter().map(SnapshotRow::from_wire);
+                staging.add(rows.collect::<Result<_, _>>().map_err(bad)?).await.map_err(failed)?;
             }
             Some(Part::End(end)) if end.rows == staging.rows() => return Ok(end.rows),
             _ => return Err(bad("the snapshot is incomplete")),

@@ -63,7 +63,7 @@ pub fn decode(value: Bytes) -> Result<StoredEntry, Malformed> {
     let head: [u8; HEADER_BYTES] = value.get(..HEADER_BYTES).ok_or(BAD)?.try_into().map_err(|_| BAD)?;
     let payload = value.slice(HEADER_BYTES..);
     let stored_crc = u32::from_be_bytes([head[4], head[5], head[6], head[7]]);
-    if head[0] != VERSION || checksum(&head, &payload) != stored_crc {
+    if head[0] != VERSION || head[2..4] != [0, 0] || checksum(&head, &payload) != stored_crc {
         return Err(BAD);
     }
     Ok(StoredEntry {
@@ -84,6 +84,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn what_is_reserved_is_refused() {
+        for at in [2, 3] {
+            let mut value = header(3, 9, EntryKind::Command, b"x").to_vec();
+            value.push(b'x');
+            assert!(decode(Bytes::copy_from_slice(&value)).is_ok());
+            value[at] = 1;
+            let head = value.first_chunk::<HEADER_BYTES>().expect("a header");
+            let crc = checksum(head, b"x");
+            value[4..8].copy_from_slice(&crc.to_be_bytes());
+            assert_eq!(decode(Bytes::from(value)), Err(Malformed("log entry")), "byte {at}");
+        }
+    }
 
     proptest! {
         #[test]

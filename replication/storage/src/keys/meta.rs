@@ -54,8 +54,8 @@ pub fn encode_position(term: u64, index: u64) -> Vec<u8> {
 
 /// Back from a stored position.
 pub fn decode_position(bytes: &[u8]) -> Result<(u64, u64), Malformed> {
-    match (u64_at(bytes, 0), u64_at(bytes, 8)) {
-        (Some(term), Some(index)) => Ok((term, index)),
+    match (u64_at(bytes, 0), u64_at(bytes, 8), bytes.len()) {
+        (Some(term), Some(index), 16) => Ok((term, index)),
         _ => Err(Malformed("meta")),
     }
 }
@@ -81,8 +81,8 @@ mod tests {
 
         #[test]
         fn any_bytes_decode_without_panic(key in prop::collection::vec(any::<u8>(), 0..40)) {
-            let _ = decode(&key);
-            let _ = decode_position(&key);
+            prop_assert_eq!(decode(&key).is_ok(), key.len() == 9);
+            prop_assert_eq!(decode_position(&key).is_ok(), key.len() == 16);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use meridian_machine::control::ControlChange;
-use meridian_model::topology::{Retention, Topic};
+use meridian_model::topology::Topic;
 use meridian_model::{NodeId, TopicName};
 use meridian_proto::admin as pb;
 use meridian_proto::v1::{ErrorReason, Failure};
@@ -12,7 +12,7 @@ use meridian_publish::Leader;
 use tokio::time::Instant;
 
 use super::{Admin, or_default, page};
-use crate::services::answers::topic_name;
+use crate::requests::{self, topic_name};
 
 /// How long a created topic's partitions may take to get their leaders before the call says "pending".
 const LEADERS_MAX: Duration = Duration::from_secs(10);
@@ -26,11 +26,6 @@ fn missing(name: &TopicName) -> Failure {
 fn seed() -> u128 {
     let draw = || u128::from(meridian_raft::runtime::next_random());
     draw() << 64 | draw()
-}
-
-fn retention_of(retention: Option<pb::Retention>) -> Retention {
-    let retention = retention.unwrap_or_default();
-    Retention { age_ms: retention.age_ms, bytes: retention.bytes }
 }
 
 impl Admin {
@@ -47,7 +42,7 @@ impl Admin {
             name: name.clone(),
             partitions: request.partitions.max(1),
             replication,
-            retention: retention_of(request.retention),
+            retention: requests::retention(request.retention),
             seed: seed(),
             request_id: request.request_id,
         };
@@ -109,13 +104,10 @@ impl Admin {
         request: pb::UpdateTopicRequest,
     ) -> Result<pb::UpdateTopicResponse, Failure> {
         let name = topic_name(&request.topic)?;
-        let expected_version = match request.etag.as_str() {
-            "" => None,
-            etag => Some(etag.parse().map_err(|_| Failure::invalid("etag", "not an etag of this cluster"))?),
-        };
+        let expected_version = requests::expected_version(&request.etag)?;
         let change = ControlChange::UpdateTopic {
             name: name.clone(),
-            retention: retention_of(request.retention),
+            retention: requests::retention(request.retention),
             expected_version,
             request_id: request.request_id,
         };

@@ -2,15 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use meridian_model::topology::{Placement, Retention};
+use meridian_model::topology::{Placement, Retention, Topic};
 use meridian_model::{GroupId, NodeId, ProducerId, ReplicaId, limits};
 
 use super::{Cluster, create, delete, finish, form, node, open, topic};
+use crate::control::core::Core;
+use crate::control::moves::Leaving;
 use crate::control::row::Stored;
 use crate::control::{
     ControlChange, ControlDone, ControlMachine, ControlRefusal, NamedProducer, producer_id,
 };
-use crate::{CorruptState, Row, Table};
+use crate::{CorruptState, Effect, Row, Table};
 
 fn placements(cluster: &Cluster, name: &str) -> Vec<Placement> {
     cluster.machine.topic(&topic(name)).expect("the topic").partitions.clone()
@@ -298,6 +300,36 @@ fn damaged_rows_are_refused_and_not_repaired() {
         moved[at].key.push(0);
         assert!(ControlMachine::restore(moved).is_err());
     }
+}
+
+#[test]
+fn rows_that_contradict_each_other_are_refused() {
+    let mut cluster = Cluster::formed();
+    cluster.ok(create("t", 2, 2, "r"));
+    let rows = || {
+        let rows = cluster.disk.iter();
+        rows.map(|((table, key), value)| Row { table: *table, key: key.clone(), value: value.clone() })
+    };
+    let core = cluster.machine.core.clone();
+    let changed = [
+        Core { next_group: 2, ..core.clone() },
+        Core { next_request: 0, ..core.clone() },
+        Core { next_group: u64::MAX, ..core.clone() },
+        Core { next_replica: u64::MAX, ..core.clone() },
+        Core { applied_index: u64::MAX, ..core },
+    ];
+    let twin = Topic { name: topic("twin"), ..cluster.machine.topic(&topic("t")).expect("a topic").clone() };
+    let copy = twin.partitions[0].replicas[0];
+    let stray = Leaving { group: GroupId(99), copy };
+    let puts = changed.iter().map(Stored::put).chain([twin.put(), stray.put()]);
+    for put in puts {
+        let Effect::Put(row) = put else { unreachable!("every one of them puts a row") };
+        // The later of two rows under one key counts.
+        let refused = ControlMachine::restore(rows().chain([row.clone()]));
+        let damaged = matches!(refused, Err(CorruptState::Row { .. } | CorruptState::Uncountable { .. }));
+        assert!(damaged, "{row:?}: {refused:?}");
+    }
+    assert!(ControlMachine::restore(rows()).is_ok());
 }
 
 #[test]

@@ -268,6 +268,44 @@ fn rows_of_another_log_or_a_newer_build_are_refused() {
 }
 
 #[test]
+fn rows_from_which_counting_cannot_go_on_are_refused() {
+    let mut partition = Partition::new();
+    let policy = PartitionPolicy { segment_entries: 2, ..PartitionPolicy::default() };
+    partition.apply(PartitionCommand::SetPolicy { stamp: NOW, control_index: 1, policy });
+    for n in 0..4 {
+        partition.send(batch(7, 0, n, 1, 0));
+    }
+    // The applied index, the open segment's entries and bytes; a closed segment's bytes.
+    for (table, at) in [(Table::Core, 25), (Table::Core, 148), (Table::Core, 164), (Table::Segment, 16)] {
+        let mut rows: Vec<Row> = partition.disk.rows().collect();
+        let row = rows.iter_mut().find(|row| row.table == table).expect("a row");
+        row.value[at..at + 8].copy_from_slice(&u64::MAX.to_le_bytes());
+        let refused = PartitionMachine::restore(LOG, rows);
+        assert!(matches!(refused, Err(CorruptState::Uncountable { .. })), "{table:?} {at}: {refused:?}");
+    }
+}
+
+#[test]
+fn a_segment_ahead_of_the_log_and_a_second_core_row_are_refused() {
+    let mut partition = Partition::new();
+    let policy = PartitionPolicy { segment_entries: 2, ..PartitionPolicy::default() };
+    partition.apply(PartitionCommand::SetPolicy { stamp: NOW, control_index: 1, policy });
+    partition.send(batch(7, 0, 0, 1, 0));
+    let ahead = partition.disk.rows().map(|mut row| {
+        if row.table == Table::Segment {
+            row.key = 1_000u64.to_be_bytes().to_vec();
+        }
+        row
+    });
+    let why = "ends at an entry that was not applied";
+    assert_eq!(PartitionMachine::restore(LOG, ahead), Err(CorruptState::Row { table: Table::Segment, why }));
+    let core = partition.disk.rows().find(|row| row.table == Table::Core).expect("a core row");
+    let rows = partition.disk.rows().chain([Row { key: vec![1], ..core }]);
+    let why = "stands under another key";
+    assert_eq!(PartitionMachine::restore(LOG, rows), Err(CorruptState::Row { table: Table::Core, why }));
+}
+
+#[test]
 fn memberships_at_boundaries_are_not_the_machines_business() {
     let mut partition = Partition::new();
     partition.send(batch(7, 0, 0, 1, 0));
