@@ -108,6 +108,14 @@ impl ClockBook {
         fresh(&heard).then(|| heard.clock.plus_ms(heard.at.elapsed().as_millis() as u64))
     }
 
+    /// How long ago a node was heard from last; `None` if it never was.
+    pub fn silence_of(&self, node: NodeId) -> Option<Duration> {
+        match node == self.own {
+            true => Some(Duration::ZERO),
+            false => self.heard.lock().get(&node).map(|heard| heard.at.elapsed()),
+        }
+    }
+
     /// The time by the voters on these nodes. `None` without a fresh majority.
     pub fn quorum_time(&self, voters: &[NodeId]) -> Option<QuorumTime> {
         let clocks = voters.iter().filter_map(|node| self.clock_of(*node)).collect();

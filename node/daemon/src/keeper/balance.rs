@@ -11,6 +11,9 @@ use tokio::time::Instant;
 
 use super::Keeper;
 
+/// The shortest pause after which a node counts as silent: every node answers its leader's heartbeats, but a busy
+/// one late.
+const SILENT_AFTER: Duration = Duration::from_secs(2);
 /// How often balance is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A node that was away gets copies and leaders again once it has been heard from for so long.
@@ -42,12 +45,15 @@ impl Watch {
         let nodes = keeper.control.look(|machine| machine.nodes().map(|record| record.node).collect());
         let nodes: Vec<NodeId> = nodes.unwrap_or_default();
         let now = Instant::now();
+        let silent_after = SILENT_AFTER.max(Duration::from_millis(keeper.parts.config.election_ms_max * 2));
         self.0.retain(|node, _| nodes.contains(node));
         for node in nodes {
-            let heard = keeper.parts.clocks.clock_of(node).is_some();
+            let silence = keeper.parts.clocks.silence_of(node);
+            let heard = silence.is_some_and(|silence| silence < silent_after);
             let entry = self.0.entry(node).or_insert((heard, now));
             if entry.0 != heard {
-                *entry = (heard, now);
+                let silent = silence.filter(|_| !heard).unwrap_or_default();
+                *entry = (heard, now.checked_sub(silent).unwrap_or(now));
             }
         }
     }
