@@ -84,6 +84,10 @@ mod switch {
         RefusedNodeBegins,
         /// Control: more nodes leave than the copies can do without.
         LeavesTooFew,
+        /// Control: the last node that serves is drained.
+        DrainsTheLast,
+        /// Control: a node is drained that has the last copy on a node that serves.
+        DrainsLastCopy,
         /// Control: a node is forgotten while a copy on its way out is there.
         ForgetsCopyOnItsWay,
         /// Control: new copies go to drained nodes though others are enough.
@@ -123,7 +127,7 @@ mod switch {
         ];
 
         /// Every fault in the control machine.
-        pub const CONTROL: [Mutant; 27] = [
+        pub const CONTROL: [Mutant; 29] = [
             Mutant::ReusesGroup,
             Mutant::ForgetsFloor,
             Mutant::EpochStays,
@@ -144,6 +148,8 @@ mod switch {
             Mutant::GoneLifeReturns,
             Mutant::RefusedNodeBegins,
             Mutant::LeavesTooFew,
+            Mutant::DrainsTheLast,
+            Mutant::DrainsLastCopy,
             Mutant::ForgetsCopyOnItsWay,
             Mutant::PlacesOnDrained,
             Mutant::MovesTwo,

@@ -36,7 +36,7 @@ fn of_reason(reason: ErrorReason) -> &'static str {
         AlreadyExists => "use it as it is, or choose another name",
         Conflict => "look at its present state and decide anew",
         Limit => "remove something that counts towards the named bound, or raise the bound",
-        NotEnoughNodes => "ask for fewer copies, or add nodes",
+        NotEnoughNodes => "ask for fewer copies, add nodes, or undo the drain of another",
         NotLeader | Unavailable => {
             "check with `meridian status` that a majority of the nodes is up, then try again"
         }

@@ -90,7 +90,9 @@ pub(super) fn of_read(error: &ReadError) -> Failure {
 
 pub(super) fn of_control(error: &ControlError) -> Failure {
     match error {
-        ControlError::Unavailable(_) => Failure::new(ErrorReason::Unavailable, error.to_string()),
+        ControlError::Unavailable(_) | ControlError::Foreign(_) => {
+            Failure::new(ErrorReason::Unavailable, error.to_string())
+        }
         ControlError::Indeterminate(_) => Failure::new(ErrorReason::Indeterminate, error.to_string()),
         ControlError::Refused { refusal, index } => of_control_refusal(refusal).with("control_index", index),
     }
@@ -104,7 +106,9 @@ fn of_control_refusal(refusal: &ControlRefusal) -> Failure {
         ControlRefusal::Invalid { field, why } => Failure::invalid(field, why),
         ControlRefusal::Conflict { .. } => Failure::new(ErrorReason::Conflict, said),
         ControlRefusal::Limit { .. } => Failure::new(ErrorReason::Limit, said),
-        ControlRefusal::NotEnoughNodes { .. } => Failure::new(ErrorReason::NotEnoughNodes, said),
+        ControlRefusal::NotEnoughNodes { .. } | ControlRefusal::LastToLead { .. } => {
+            Failure::new(ErrorReason::NotEnoughNodes, said)
+        }
         ControlRefusal::NotFormed => Failure::new(ErrorReason::Unavailable, said),
     }
 }

@@ -118,6 +118,25 @@ fn newer_format(identity: &Path) {
 }
 
 #[test]
+fn the_only_node_is_neither_drained_nor_decommissioned() {
+    let lone = Lone::new();
+    let _server = lone.serve("");
+    lone.ready();
+    let address = lone.address(0);
+    let tell = |words: &[&str]| run(&[&["--server", &address, "--timeout", "10s"], words].concat());
+    let created = tell(&["topic", "create", "t", "--replication", "1"]);
+    assert!(created.status.success(), "{created:?}");
+    for (command, named) in [("drain", "nobody else could lead"), ("decommission", "0 are too few")] {
+        let refused = tell(&[command, "1"]);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(1), "{said}");
+        assert!(said.contains(named) && said.contains("add nodes"), "{said}");
+    }
+    let status = tell(&["status"]);
+    assert!(String::from_utf8_lossy(&status.stdout).contains("serving"), "{status:?}");
+}
+
+#[test]
 fn logs_are_json_where_asked() {
     let lone = Lone::new();
     let server = lone.serve("[log]\nformat = \"json\"");

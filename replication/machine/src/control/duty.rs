@@ -61,6 +61,7 @@ impl ControlMachine {
         match duty {
             Duty::Gone { .. } => return Err(ControlRefusal::invalid("duty", "a node leaves by moving out")),
             Duty::Leaving => self.can_do_without(node)?,
+            Duty::Draining if self.duty(node) != Duty::Draining => self.others_can_lead(node)?,
             Duty::Serving | Duty::Draining => {}
         }
         self.note_duty(node, duty, effects);
@@ -75,6 +76,26 @@ impl ControlMachine {
         let have = self.nodes.keys().filter(stays).count() as u32;
         let need = self.topics.values().map(|topic| topic.replication).max().unwrap_or(1).max(1);
         if have < need { Err(ControlRefusal::NotEnoughNodes { need, have }) } else { Ok(()) }
+    }
+
+    /// Whoever leads nothing needs others that do: of each of its partitions, and in the region.
+    fn others_can_lead(&self, node: NodeId) -> Result<(), ControlRefusal> {
+        let serves = |other: NodeId| {
+            other != node && self.nodes.contains_key(&other) && self.duty(other) == Duty::Serving
+        };
+        if !self.nodes.keys().any(|other| serves(*other)) && !planted!(DrainsTheLast) {
+            return Err(ControlRefusal::LastToLead { what: "the region".into() });
+        }
+        let live = self.topics.values().filter(|topic| !topic.deleting);
+        for (topic, placement) in live.flat_map(|topic| topic.partitions.iter().map(move |of| (topic, of))) {
+            let copies = || placement.replicas.iter().map(|copy| copy.node);
+            if copies().any(|copy| copy == node) && !copies().any(serves) && !planted!(DrainsLastCopy) {
+                let partition = self.groups.get(&placement.group).map_or(0, |(_, partition)| *partition);
+                let what = format!("partition {partition} of {}", topic.name.resource());
+                return Err(ControlRefusal::LastToLead { what });
+            }
+        }
+        Ok(())
     }
 
     /// Forgets a node that has moved out. Its number may come back with an empty disk.

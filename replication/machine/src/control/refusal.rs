@@ -41,7 +41,7 @@ pub enum ControlRefusal {
         max: u64,
     },
     /// Each copy of a partition needs a node of its own.
-    #[error("{need} copies need as many nodes; the cluster has {have}")]
+    #[error("{need} copies need as many nodes, {have} are too few: add nodes first, or ask for fewer copies")]
     NotEnoughNodes {
         /// Copies asked for.
         need: u32,
@@ -51,6 +51,12 @@ pub enum ControlRefusal {
     /// The cluster has not been formed.
     #[error("the cluster has not been formed")]
     NotFormed,
+    /// Nobody else would be left to lead.
+    #[error("nobody else could lead {what}: first undo the drain of another node, or add nodes")]
+    LastToLead {
+        /// What, such as a partition.
+        what: String,
+    },
 }
 
 impl ControlRefusal {
@@ -62,7 +68,7 @@ impl ControlRefusal {
             ControlRefusal::Invalid { .. } => "INVALID_ARGUMENT",
             ControlRefusal::Conflict { .. } => "CONFLICT",
             ControlRefusal::Limit { .. } => "LIMIT",
-            ControlRefusal::NotEnoughNodes { .. } => "NOT_ENOUGH_NODES",
+            ControlRefusal::NotEnoughNodes { .. } | ControlRefusal::LastToLead { .. } => "NOT_ENOUGH_NODES",
             ControlRefusal::NotFormed => "NOT_FORMED",
         }
     }

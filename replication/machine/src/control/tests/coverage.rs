@@ -65,6 +65,8 @@ met!(
     DutyGoneAsked,
     DutyAsItIs,
     NodeDrained,
+    DrainOfLastServing,
+    DrainOfLastCopy,
     NodeServesAgain,
     NodeLeavesIdle,
     NodeLeavesWithCopies,

@@ -133,6 +133,30 @@ fn a_drained_node_keeps_its_copies_and_gets_no_new_ones() {
 }
 
 #[test]
+fn the_last_node_that_could_lead_is_not_drained() {
+    let mut cluster = four_nodes();
+    cluster.ok(create("alone", 1, 1, ""));
+    let only = placement(&cluster, "alone").replicas[0].node.0;
+    let refused = cluster.apply(duty(only, Duty::Draining)).result.expect_err("it has the only copy");
+    assert_eq!(refused.reason(), "NOT_ENOUGH_NODES");
+    let said = refused.to_string();
+    assert!(
+        said.contains("partition 0 of") && said.contains("alone") && said.contains("add nodes"),
+        "{said}"
+    );
+    cluster.ok(delete("alone"));
+    cluster.ok(duty(only, Duty::Draining));
+    cluster.ok(duty(only, Duty::Draining));
+    let others: Vec<u64> = (1..=4).filter(|node| *node != only).collect();
+    cluster.ok(duty(others[0], Duty::Leaving));
+    cluster.ok(duty(others[1], Duty::Draining));
+    let refused = cluster.apply(duty(others[2], Duty::Draining)).result.expect_err("nobody else serves");
+    assert!(refused.to_string().contains("the region"), "{refused}");
+    cluster.ok(duty(only, Duty::Serving));
+    cluster.ok(duty(others[2], Duty::Draining));
+}
+
+#[test]
 fn a_deleted_topic_leaves_no_move_behind() {
     let mut cluster = four_nodes();
     cluster.ok(create("gone", 1, 3, ""));

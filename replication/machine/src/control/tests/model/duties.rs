@@ -1,5 +1,7 @@
 //! What nodes are there for: three plain sets, and the lives that have left.
 
+use std::collections::BTreeSet;
+
 use meridian_model::topology::NodeRecord;
 use meridian_model::{Incarnation, NodeId};
 
@@ -33,6 +35,12 @@ impl Model {
                 }
             }
             Duty::Draining if draining => Met::DutyAsItIs,
+            Duty::Draining if self.others_serving(node).is_empty() => {
+                return refuse(met, Met::DrainOfLastServing, Refused::LastToLead);
+            }
+            Duty::Draining if self.has_last_serving_copy(node) => {
+                return refuse(met, Met::DrainOfLastCopy, Refused::LastToLead);
+            }
             Duty::Draining if leaving => Met::NodeStaysDrained,
             Duty::Draining => Met::NodeDrained,
             Duty::Serving if draining => Met::NodeServesAgain,
@@ -90,6 +98,20 @@ impl Model {
         if self.moving.values().any(|moving| moving.to == node) {
             met.met(Met::WipedWhileCopyMovesIn);
         }
+    }
+
+    fn others_serving(&self, node: u64) -> BTreeSet<u64> {
+        let serve = self.staying().filter(|other| !self.draining.contains(other) && *other != node);
+        serve.collect()
+    }
+
+    fn has_last_serving_copy(&self, node: u64) -> bool {
+        let others = self.others_serving(node);
+        let live = self.topics.values().filter(|topic| !topic.deleting);
+        let mut homes = live
+            .flat_map(|topic| &topic.partitions)
+            .map(|placed| placed.replicas.iter().map(|copy| copy.node.0).collect::<BTreeSet<u64>>());
+        homes.any(|homes| homes.contains(&node) && homes.is_disjoint(&others))
     }
 
     /// Nodes that are not about to leave.

@@ -31,6 +31,7 @@ pub(super) enum Refused {
     Limit(&'static str, u64),
     NotEnoughNodes(u32, u32),
     NotFormed,
+    LastToLead,
 }
 
 impl Refused {
@@ -45,6 +46,7 @@ impl Refused {
             }
             ControlRefusal::NotEnoughNodes { need, have } => *self == Refused::NotEnoughNodes(*need, *have),
             ControlRefusal::NotFormed => *self == Refused::NotFormed,
+            ControlRefusal::LastToLead { .. } => *self == Refused::LastToLead,
         }
     }
 }
