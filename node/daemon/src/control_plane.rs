@@ -1,5 +1,7 @@
 //! The control group as a node uses it: proposals find its leader, reads look at the applied state here.
 
+mod belonging;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +34,9 @@ pub enum ControlError {
     /// No leader answered in time; nothing was proposed.
     #[error("the control group is not available: {0}")]
     Unavailable(String),
+    /// Who was asked belongs to another cluster, and nobody else answered.
+    #[error("another cluster answered: {0}")]
+    Foreign(String),
     /// Proposed, and nobody knows the outcome. Repeat with the same request id.
     #[error("the outcome is unknown: {0}")]
     Indeterminate(String),
@@ -49,6 +54,7 @@ pub struct Changed {
 /// The way to the control group.
 pub struct ControlPlane {
     own: NodeId,
+    cluster_name: String,
     registry: Arc<Registry>,
     links: Arc<Links>,
 }
@@ -61,9 +67,9 @@ enum Attempt {
 }
 
 impl ControlPlane {
-    /// The control plane of node `own`.
-    pub fn new(own: NodeId, registry: Arc<Registry>, links: Arc<Links>) -> Arc<Self> {
-        Arc::new(Self { own, registry, links })
+    /// The control plane of node `own` of the cluster of this name.
+    pub fn new(own: NodeId, cluster_name: &str, registry: Arc<Registry>, links: Arc<Links>) -> Arc<Self> {
+        Arc::new(Self { own, cluster_name: cluster_name.into(), registry, links })
     }
 
     /// The peers' clocks.
@@ -94,7 +100,7 @@ impl ControlPlane {
     /// replica, here. Repeating is safe with the same request id.
     pub async fn change(&self, change: ControlChange, patience: Duration) -> Result<Changed, ControlError> {
         let deadline = Instant::now() + patience;
-        let mut hint = None;
+        let (mut hint, mut foreign) = (None, None);
         let mut last = "no leader is known".to_string();
         loop {
             for node in self.candidates(hint.take()) {
@@ -108,11 +114,12 @@ impl ControlPlane {
                     }
                     Attempt::NotLeader(leader) => hint = hint.or(leader.filter(|leader| *leader != node)),
                     Attempt::Failed(error @ ControlError::Indeterminate(_)) => return Err(error),
+                    Attempt::Failed(ControlError::Foreign(why)) => foreign = Some(why),
                     Attempt::Failed(error) => last = error.to_string(),
                 }
             }
             if Instant::now() >= deadline {
-                return Err(ControlError::Unavailable(last));
+                return Err(foreign.map_or(ControlError::Unavailable(last), ControlError::Foreign));
             }
             tokio::time::sleep(RETRY_AFTER).await;
         }
@@ -142,12 +149,19 @@ impl ControlPlane {
             };
         }
         let command = Command::Control(ControlCommand { stamp: UnixMs(0), change: change.clone() });
-        let request = pb::ProposeControlRequest { command: command.encode(), from_node: self.own.0 };
+        let request = pb::ProposeControlRequest {
+            command: command.encode(),
+            from_node: self.own.0,
+            member_of: Some(self.membership()),
+        };
         let Ok(mut client) = self.links.client(node) else { return Attempt::NotLeader(None) };
         match tokio::time::timeout(ATTEMPT_MAX, client.propose_control(request)).await {
             Err(_) => Attempt::Failed(ControlError::Indeterminate(format!("{node} did not answer in time"))),
             Ok(Err(status)) if status.code() == tonic::Code::Unknown => {
                 Attempt::Failed(ControlError::Indeterminate(status.message().into()))
+            }
+            Ok(Err(status)) if status.code() == tonic::Code::FailedPrecondition => {
+                Attempt::Failed(ControlError::Foreign(status.message().into()))
             }
             // The peer answers Unavailable only before it proposes; a connection that breaks says Unknown.
             Ok(Err(status)) => Attempt::Failed(ControlError::Unavailable(status.message().into())),
@@ -181,6 +195,7 @@ impl ControlPlane {
         &self,
         request: pb::ProposeControlRequest,
     ) -> Result<pb::ProposeControlResponse, tonic::Status> {
+        request.member_of.as_ref().map_or(Ok(()), |other| self.admit(other))?;
         let change = match Command::decode(request.command) {
             Ok(Command::Control(command)) => command.change,
             Ok(Command::Partition(_)) => {
@@ -247,7 +262,8 @@ impl ControlPlane {
             return Ok(applied.index.unwrap_or(0));
         }
         let mut client = self.links.client(node).map_err(|_| None)?;
-        let request = pb::ReadControlIndexRequest { from_node: self.own.0 };
+        let request =
+            pb::ReadControlIndexRequest { from_node: self.own.0, member_of: Some(self.membership()) };
         let answer = tokio::time::timeout(ATTEMPT_MAX, client.read_control_index(request)).await;
         let answer = answer.map_err(|_| None)?.map_err(|_| None)?.into_inner();
         match answer.not_leader {
@@ -257,15 +273,19 @@ impl ControlPlane {
     }
 
     /// Serves a peer's question for the read index.
-    pub async fn serve_read_index(&self) -> pb::ReadControlIndexResponse {
-        match self.read_index(self.own).await {
+    pub async fn serve_read_index(
+        &self,
+        request: pb::ReadControlIndexRequest,
+    ) -> Result<pb::ReadControlIndexResponse, tonic::Status> {
+        request.member_of.as_ref().map_or(Ok(()), |other| self.admit(other))?;
+        Ok(match self.read_index(self.own).await {
             Ok(index) => pb::ReadControlIndexResponse { index, ..Default::default() },
             Err(leader) => pb::ReadControlIndexResponse {
                 not_leader: true,
                 leader_node: leader.map(|node| node.0),
                 ..Default::default()
             },
-        }
+        })
     }
 }
 

@@ -228,6 +228,9 @@ impl Formation {
                 Err(error @ ControlError::Refused { .. }) => {
                     return Err(std::io::Error::other(format!("the cluster refuses this node: {error}")));
                 }
+                Err(error @ ControlError::Foreign(_)) => {
+                    tracing::error!(%error, "this node is not let in where cluster.nodes says");
+                }
                 Err(error) => tracing::info!(%error, "cannot register yet"),
             }
             tokio::time::sleep(RETRY_AFTER).await;

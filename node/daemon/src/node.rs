@@ -175,7 +175,8 @@ impl Node {
             config: config.timing(),
         };
         let registry = Arc::new(Registry::default());
-        let control = ControlPlane::new(own, Arc::clone(&registry), Arc::clone(&links));
+        let control =
+            ControlPlane::new(own, &config.cluster.name, Arc::clone(&registry), Arc::clone(&links));
         let comparison = Arc::new(Comparison::default());
         let rooms = Rooms {
             own,

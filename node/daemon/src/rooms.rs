@@ -122,7 +122,6 @@ impl Rooms {
         let peer = PeerServiceServer::new(Peer {
             own: self.own,
             incarnation: self.incarnation,
-            cluster_name: self.config.cluster.name.clone(),
             raft: RaftService::new(self.own, Arc::clone(&self.registry), Arc::clone(&self.links)),
             links: Arc::clone(&self.links),
             control: Arc::clone(&self.control),

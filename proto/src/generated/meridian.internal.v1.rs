@@ -306,6 +306,18 @@ pub struct ProposeControlRequest {
     pub command: ::prost::bytes::Bytes,
     #[prost(uint64, tag = "2")]
     pub from_node: u64,
+    /// The cluster of whoever asks. Only that one may act on it.
+    #[prost(message, optional, tag = "3")]
+    pub member_of: ::core::option::Option<Membership>,
+}
+/// To which cluster a node belongs.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Membership {
+    #[prost(string, tag = "1")]
+    pub cluster_name: ::prost::alloc::string::String,
+    /// Empty while the node has not been told.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub cluster_id: ::prost::bytes::Bytes,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ProposeControlResponse {
@@ -318,10 +330,12 @@ pub struct ProposeControlResponse {
     #[prost(bool, tag = "3")]
     pub not_leader: bool,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReadControlIndexRequest {
     #[prost(uint64, tag = "1")]
     pub from_node: u64,
+    #[prost(message, optional, tag = "2")]
+    pub member_of: ::core::option::Option<Membership>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReadControlIndexResponse {

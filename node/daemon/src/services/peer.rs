@@ -24,7 +24,6 @@ const CONFIRM_MAX: Duration = Duration::from_secs(1);
 pub(crate) struct Peer {
     pub(crate) own: NodeId,
     pub(crate) incarnation: Incarnation,
-    pub(crate) cluster_name: String,
     pub(crate) raft: RaftService,
     pub(crate) links: Arc<Links>,
     pub(crate) control: Arc<ControlPlane>,
@@ -86,20 +85,16 @@ impl PeerService for Peer {
         let speaker = speaker(&request);
         let request = request.into_inner();
         speaker.check(request.from_node)?;
-        if request.cluster_name != self.cluster_name {
-            let why = format!("this is cluster {:?}, not {:?}", self.cluster_name, request.cluster_name);
-            return Err(Status::failed_precondition(why));
-        }
-        let formed = self.control.look(|machine| machine.cluster_id()).flatten();
-        let known = formed.unwrap_or_else(|| self.links.addresses().cluster());
-        let cluster_id = if known.is_nil() { Vec::new() } else { known.0.to_vec() };
+        let cluster_name = request.cluster_name;
+        self.control.admit(&pb::Membership { cluster_name, ..Default::default() })?;
+        let pb::Membership { cluster_name, cluster_id } = self.control.membership();
         let founders = self.founding.founders().into_iter();
         let held = if request.with_groups { self.held_by(NodeId(request.from_node)) } else { Vec::new() };
         Ok(Response::new(pb::ProbeResponse {
             node: self.own.0,
             incarnation: self.incarnation.0.to_vec().into(),
-            cluster_name: self.cluster_name.clone(),
-            cluster_id: cluster_id.into(),
+            cluster_name,
+            cluster_id,
             clock_ms: self.links.clocks().now().0,
             founders: founders.map(|(node, life)| (node.0, life.0.to_vec().into())).collect(),
             led_groups: self.led(&held).await,
@@ -121,7 +116,7 @@ impl PeerService for Peer {
         request: Request<pb::ReadControlIndexRequest>,
     ) -> Result<Response<pb::ReadControlIndexResponse>, Status> {
         speaker(&request).check(request.get_ref().from_node)?;
-        Ok(Response::new(self.control.serve_read_index().await))
+        Ok(Response::new(self.control.serve_read_index(request.into_inner()).await?))
     }
 
     async fn fence(&self, request: Request<pb::FenceRequest>) -> Result<Response<pb::FenceResponse>, Status> {

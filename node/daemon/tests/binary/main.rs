@@ -3,8 +3,10 @@
 mod attacks;
 mod authority;
 mod dev;
+mod founders;
 mod process;
 mod serve;
+mod strangers;
 mod tls;
 mod watching;
 mod wire;

@@ -10,7 +10,8 @@ use meridian_sdk::{Client, ClientConfig, ClientTls, Connector, Error, Message};
 use tonic::transport::Channel;
 
 use crate::authority::{Authority, Shown};
-use crate::process::{PATIENCE, Server, free_ports, run, run_with, stdout_of};
+use crate::founders::Founders;
+use crate::process::{PATIENCE, Server, run, run_with, stdout_of};
 use crate::serve::Lone;
 
 /// A refusal comes within this.
@@ -46,43 +47,25 @@ async fn refusal(connector: impl Connector, address: &str) -> String {
 
 #[test]
 fn three_nodes_with_certificates_of_the_command_form_a_region() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let keys = folder.path().join("keys").display().to_string();
+    let region = Founders::new();
+    let folder = region.folder.path();
+    let keys = folder.join("keys").display().to_string();
     let made =
         ["certificates", "--folder", &keys, "--cluster", "Blue", "--host", "127.0.0.1", "--client", "shop"];
     assert!(stdout_of(&run(&made)).contains("[tls]"));
     // Again: the authority stays, the certificates are new.
-    let authority = std::fs::read(folder.path().join("keys/ca.pem")).expect("there");
+    let authority = std::fs::read(folder.join("keys/ca.pem")).expect("there");
     stdout_of(&run(&made));
-    assert_eq!(std::fs::read(folder.path().join("keys/ca.pem")).expect("there"), authority);
-    let port = free_ports();
-    let founders: String = (1..=3u16)
-        .map(|id| {
-            format!(
-                "[[cluster.nodes]]\nid = {id}\nclient = \"127.0.0.1:{}\"\nraft = \"127.0.0.1:{}\"\nzone = \"{id}\"\n",
-                port + id,
-                port + 10 + id
-            )
-        })
-        .collect();
+    assert_eq!(std::fs::read(folder.join("keys/ca.pem")).expect("there"), authority);
     let start = |id: u16| {
-        let text = format!(
-            "[node]\nid = {id}\nzone = \"{id}\"\ndata = {:?}\n[cluster]\nname = \"Blue\"\n{founders}\n[listen]\n\
-             client = \"127.0.0.1:{}\"\nraft = \"127.0.0.1:{}\"\n[tls]\ncertificate = \"{keys}/node-{id}.pem\"\n\
-             key = \"{keys}/node-{id}.key\"\nca = \"{keys}/ca.pem\"\nclient_certificates = \"required\"\n",
-            folder.path().join(id.to_string()),
-            port + id,
-            port + 10 + id
+        let section = format!(
+            "[tls]\ncertificate = \"{keys}/node-{id}.pem\"\nkey = \"{keys}/node-{id}.key\"\nca = \"{keys}/ca.pem\"\n\
+             client_certificates = \"required\"\n"
         );
-        let path = folder.path().join(format!("{id}.toml"));
-        std::fs::write(&path, text).expect("written");
-        Server::start(&["serve", "--config", &path.display().to_string()])
+        region.start(id, "Blue", &[1, 2, 3], &section)
     };
-    let nodes = [1, 2, 3].map(start);
-    for node in &nodes {
-        node.says("listening");
-    }
-    let server = format!("127.0.0.1:{}", port + 2);
+    let _nodes = [1, 2, 3].map(start);
+    let server = region.client(2);
     let (ca, certificate, key) =
         (format!("{keys}/ca.pem"), format!("{keys}/shop.pem"), format!("{keys}/shop.key"));
     let shop = ["--server", &server, "--tls-ca", &ca, "--tls-certificate", &certificate, "--tls-key", &key];
