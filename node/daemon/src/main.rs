@@ -3,6 +3,7 @@
 mod certificates;
 mod dev;
 mod floor;
+mod memory;
 mod recover;
 mod serve;
 

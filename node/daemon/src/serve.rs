@@ -67,6 +67,7 @@ pub(crate) async fn run(path: &Path, opened: &mut Vec<Opened>) -> ExitCode {
         }
     };
     logs::install(&config.log);
+    crate::memory::give_back_when_resting();
     let for_people = config.log.format == LogFormat::Human;
     match serve(config, opened).await {
         Ok(()) => ExitCode::SUCCESS,
