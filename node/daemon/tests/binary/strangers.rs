@@ -58,7 +58,10 @@ fn a_node_with_a_certificate_of_another_authority_waits_and_says_why() {
     // It trusts the region; the region does not trust it.
     let stranger = region.start(2, "blue", &[1], &theirs.node(2, "blue").section(&ours.ca));
     let said = stranger.says("waiting for the cluster");
-    assert!(said.contains("certificate"), "{said}");
+    assert!(
+        said.contains("refused this node's certificate") && said.contains("check tls.certificate"),
+        "{said}"
+    );
     assert!(first.says("connection refused").contains("certificate"));
     std::thread::sleep(TRIES);
     assert_eq!(region.members(1, &with), [1]);
@@ -66,7 +69,7 @@ fn a_node_with_a_certificate_of_another_authority_waits_and_says_why() {
     // The region trusts it; it does not trust the region.
     let stranger = region.start(2, "blue", &[1], &ours.node(2, "blue").section(&theirs.ca));
     let said = stranger.says("waiting for the cluster");
-    assert!(said.contains("certificate"), "{said}");
+    assert!(said.contains("its certificate is refused") && said.contains("check tls.ca"), "{said}");
     assert_eq!(region.members(1, &with), [1]);
     drop(stranger);
     let _second = region.start(2, "blue", &[1], &ours.node(2, "blue").section(&ours.ca));

@@ -83,12 +83,29 @@ impl TlsDial {
         match secured.await {
             Ok(stream) => Ok(TokioIo::new(stream)),
             Err(error) => {
-                let error: io::Error = error;
+                let error = in_words(error);
                 tracing::warn!(%node, address, %error, "no TLS with this node");
                 Err(error)
             }
         }
     }
+}
+
+/// What TLS says of certificates, in words for whoever set them up.
+fn in_words(error: io::Error) -> io::Error {
+    use rustls::Error as Tls;
+    let words = match error.get_ref().and_then(|inner| inner.downcast_ref::<Tls>()) {
+        Some(Tls::AlertReceived(alert)) => {
+            format!(
+                "it refused this node's certificate: {alert:?}; check tls.certificate here and tls.ca there"
+            )
+        }
+        Some(Tls::InvalidCertificate(why)) => {
+            format!("its certificate is refused: {why}; check tls.ca here and tls.certificate there")
+        }
+        _ => return error,
+    };
+    io::Error::new(error.kind(), words)
 }
 
 impl Dial for TlsDial {
