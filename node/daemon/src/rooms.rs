@@ -32,6 +32,9 @@ use crate::server::{self, Life};
 use crate::services::{Admin, Forwarder, Metadata, Peer, Producers, Publish, Read};
 use crate::tls::Tls;
 
+/// Bytes from other nodes that the writer may be behind, where clients may not have fewer in flight.
+const BACKLOG_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
 struct Backlog(WriterHandle);
 
 impl Health for Backlog {
@@ -122,7 +125,12 @@ impl Rooms {
         let peer = PeerServiceServer::new(Peer {
             own: self.own,
             incarnation: self.incarnation,
-            raft: RaftService::new(self.own, Arc::clone(&self.registry), Arc::clone(&self.links)),
+            raft: RaftService::new(
+                self.own,
+                Arc::clone(&self.registry),
+                Arc::clone(&self.links),
+                BACKLOG_BYTES_MAX.min(self.config.limits.inflight_bytes as u64),
+            ),
             links: Arc::clone(&self.links),
             control: Arc::clone(&self.control),
             founding: Arc::clone(&self.founding),

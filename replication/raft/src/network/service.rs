@@ -29,8 +29,6 @@ use crate::wire::{append_from_wire, position_from_wire, position_to_wire, vote_f
 const GROUP_CALLS: usize = 64;
 /// Answers that may wait to be sent.
 const ANSWERS: usize = 1_024;
-/// Bytes the writer may be behind before appends wait.
-const BACKLOG_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Answers the calls of peers. The daemon mounts it on the raft listener.
 #[derive(Clone)]
@@ -38,6 +36,7 @@ pub struct RaftService {
     own: NodeId,
     registry: Arc<Registry>,
     links: Arc<Links>,
+    backlog_bytes_max: u64,
 }
 
 /// For which nodes the other end of a connection may speak.
@@ -75,9 +74,9 @@ impl Speaker {
 pub type ExchangeStream = Pin<Box<dyn Stream<Item = Result<pb::ExchangeResponse, Status>> + Send>>;
 
 impl RaftService {
-    /// The service of node `own`.
-    pub fn new(own: NodeId, registry: Arc<Registry>, links: Arc<Links>) -> Self {
-        Self { own, registry, links }
+    /// The service of node `own`, where appends wait while the writer is behind by more than so many bytes.
+    pub fn new(own: NodeId, registry: Arc<Registry>, links: Arc<Links>, backlog_bytes_max: u64) -> Self {
+        Self { own, registry, links, backlog_bytes_max }
     }
 
     fn greet(&self, to_node: u64, cluster_id: &[u8], version: u32) -> Result<(), Status> {
@@ -218,7 +217,7 @@ impl Exchange {
             self.beats.push((group, id, request));
             return Ok(());
         }
-        while group.writer().backlog_bytes() > BACKLOG_BYTES_MAX {
+        while group.writer().backlog_bytes() > self.service.backlog_bytes_max {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         let queue = self.queue_of(&group);
