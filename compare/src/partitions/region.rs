@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use meridian_harness::cluster::{Cluster, Setup};
+use meridian_harness::cluster::{Cluster, Setup, Timing};
 use meridian_harness::net::Placement;
 use meridian_harness::run::Run;
 use meridian_harness::{probe, probe::Capability};
@@ -43,7 +43,7 @@ impl Region {
     pub(super) async fn start(partitions: u32) -> Result<Self> {
         probe::require(&[Capability::Root, Capability::Namespaces, Capability::Filters])?;
         let run = Arc::new(Run::begin("partitions")?);
-        let setup = Setup { placement: Placement::Namespaces, raft: None, ..Setup::default() };
+        let setup = Setup { placement: Placement::Namespaces, timing: Timing::Usual, ..Setup::default() };
         let cluster = Cluster::start(Arc::clone(&run), setup).await?;
         let client = cluster.client(1)?;
         // What starting costs is over when memory is looked at.

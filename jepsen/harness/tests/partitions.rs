@@ -118,24 +118,12 @@ async fn a_membership_change_under_partition_and_kill_loses_nothing() -> Result<
         arena.faults.restart("kill", leader).await?;
         let since = Instant::now();
         arena.recovered(&workload, since).await?;
-        await_full_strength(&arena).await?;
+        // The next disk may be lost only when three copies are back.
+        arena.await_voters(TOPIC, PARTITIONS, 3).await?;
         say(&format!("  node {other} replaced, full strength after {:.2} s", since.elapsed().as_secs_f64()));
     }
     let judged = arena.conclude(workload, &options()).await?;
     arena.expect_pass(&judged)?;
     arena.finish();
-    Ok(())
-}
-
-/// The next disk may be lost only when three copies are back.
-async fn await_full_strength(arena: &Arena) -> Result<()> {
-    for partition in 0..PARTITIONS {
-        let what = format!("three voters in {TOPIC}[{partition}]");
-        meridian_harness::wait::until(&what, Duration::from_secs(60), async || {
-            let (_, group) = arena.cluster.leader(TOPIC, partition).await.ok()?;
-            (group.voter_nodes.len() == 3 && group.learner_nodes.is_empty()).then_some(())
-        })
-        .await?;
-    }
     Ok(())
 }

@@ -34,6 +34,7 @@ pub async fn probe(scene: Arc<Scene>, region: impl Region, mut chance: Chance) {
         match chance.between(0, 3) {
             0 | 1 => end(&scene, &region, process, at, partition).await,
             2 => start(&scene, &region, process, at, partition).await,
+            _ if scene.manner.copies_move => {}
             _ => {
                 let place = (scene.topic.as_str(), partition);
                 // Whether that worked is in the history.

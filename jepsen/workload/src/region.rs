@@ -9,7 +9,7 @@ use crate::chance::Chance;
 
 /// A region as clients see it. Nodes are called by their numbers.
 pub trait Region {
-    /// All its nodes, in an order that never changes.
+    /// All that are its nodes now, by number.
     fn nodes(&self) -> Vec<u64>;
 
     /// What histories call a node.

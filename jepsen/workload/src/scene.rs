@@ -25,6 +25,9 @@ pub struct Manner {
     pub opens_again: bool,
     /// Whose turn it is, of so many partitions; none: any of them at any time.
     pub turn: Option<fn(u32) -> u32>,
+    /// Whether a copy that is asked today may be gone at the end: nobody asks single copies for their hash chain
+    /// then, since only those that can be scanned at the end bear witness.
+    pub copies_move: bool,
     /// A planted fault: ends are asked of one replica where a quorum should confirm them.
     pub unconfirmed_ends: bool,
 }

@@ -254,8 +254,8 @@ impl Config {
         }
         let raft = self.raft;
         // A replica stands by its own timer after the lease and this: after more than two heartbeats.
-        if raft.heartbeat_ms == 0 || raft.election_ms_min <= raft.heartbeat_ms {
-            return wrong("raft.election_ms_min", "must be more than a heartbeat".into());
+        if raft.heartbeat_ms == 0 || raft.election_ms_min <= 2 * raft.heartbeat_ms {
+            return wrong("raft.election_ms_min", "must be more than two heartbeats".into());
         }
         if raft.election_ms_max <= raft.election_ms_min {
             return wrong("raft.election_ms_max", "must be above election_ms_min".into());

@@ -119,6 +119,16 @@ fn founders(config: &Config) -> Arc<AddressBook> {
     book
 }
 
+/// Where others reach this node.
+fn advertised(config: &ListenConfig, listeners: &Listeners) -> NodeAddresses {
+    let or_bound =
+        |told: &Option<String>, bound: &Bound| told.clone().unwrap_or_else(|| bound.address.clone());
+    NodeAddresses {
+        client: or_bound(&config.advertise_client, &listeners.client),
+        raft: or_bound(&config.advertise_raft, &listeners.raft),
+    }
+}
+
 fn space(watched: Option<PathBuf>) -> Arc<dyn DiskSpace> {
     match watched {
         Some(folder) => Arc::new(FileSystem(folder)),
@@ -152,14 +162,7 @@ impl Node {
         let admin = listeners.admin.as_ref().map(|bound| bound.address.clone());
         let secured = tls.as_ref().map(|tls| Arc::new(TlsDial::new(Arc::clone(tls) as _)) as Arc<dyn Dial>);
         let dial = secured.unwrap_or(parts.dial);
-        let addresses = NodeAddresses {
-            client: config
-                .listen
-                .advertise_client
-                .clone()
-                .unwrap_or_else(|| listeners.client.address.clone()),
-            raft: config.listen.advertise_raft.clone().unwrap_or_else(|| listeners.raft.address.clone()),
-        };
+        let addresses = advertised(&config.listen, &listeners);
         start_writer(parts.writer, parts.writer_thread).map_err(NodeError::Control)?;
         let clocks = ClockBook::new(own, Arc::clone(&parts.clock));
         let book = founders(&config);
@@ -175,8 +178,7 @@ impl Node {
             config: config.timing(),
         };
         let registry = Arc::new(Registry::default());
-        let control =
-            ControlPlane::new(own, &config.cluster.name, Arc::clone(&registry), Arc::clone(&links));
+        let control = ControlPlane::new(own, &config.cluster.name, Arc::clone(&registry), Arc::clone(&links));
         let comparison = Arc::new(Comparison::default());
         let rooms = Rooms {
             own,

@@ -40,7 +40,7 @@ pub struct GroupConfig {
 
 impl Default for GroupConfig {
     fn default() -> Self {
-        Self { heartbeat_ms: 700, election_ms_min: 950, election_ms_max: 1_000 }
+        Self { heartbeat_ms: 400, election_ms_min: 900, election_ms_max: 1_000 }
     }
 }
 

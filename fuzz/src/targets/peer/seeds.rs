@@ -39,7 +39,7 @@ pub(in crate::targets) fn seeds() -> Vec<Vec<u8>> {
     });
     let hello = pb::Hello { from_node: 1, to_node: 2, cluster_id: vec![5; 16].into(), protocol_version: 1 };
     let frame =
-        pb::ExchangeRequest { hello: Some(hello), calls: calls.collect(), clock_ms: 9, disk_full: false };
+        pb::ExchangeRequest { hello: Some(hello), calls: calls.collect(), clock_ms: 9, ..Default::default() };
     let begin =
         pb::SnapshotBegin { vote, boundary: position, membership, tables_at: position, ..Default::default() };
     let state = pb::SnapshotRow { table: 1, key: Bytes::new(), value: vec![1; 20].into() };
@@ -47,17 +47,21 @@ pub(in crate::targets) fn seeds() -> Vec<Vec<u8>> {
     let part = |part| pb::SendSnapshotRequest { part: Some(part) }.encode_to_vec();
     let command = Bytes::from(command::seeds().swap_remove(8));
     let fenced = pb::FenceRequest { group: 7, producer_id: vec![9; 16].into(), epoch: 2 };
-    let probe =
-        pb::ProbeRequest { from_node: 1, cluster_name: "test".into(), incarnation: vec![4; 16].into() };
+    let probe = pb::ProbeRequest {
+        from_node: 1,
+        cluster_name: "test".into(),
+        incarnation: vec![4; 16].into(),
+        with_groups: true,
+    };
     let seeds = [
         (0, frame.encode_to_vec()),
         (1, part(Part::Begin(begin))),
         (1, part(Part::Rows(pb::SnapshotRows { rows: vec![state, indexed] }))),
         (1, part(Part::End(pb::SnapshotEnd { rows: 2 }))),
-        (2, pb::ProposeControlRequest { command, from_node: 1 }.encode_to_vec()),
+        (2, pb::ProposeControlRequest { command, from_node: 1, ..Default::default() }.encode_to_vec()),
         (3, fenced.encode_to_vec()),
         (4, probe.encode_to_vec()),
-        (5, pb::ReadControlIndexRequest { from_node: 1 }.encode_to_vec()),
+        (5, pb::ReadControlIndexRequest { from_node: 1, ..Default::default() }.encode_to_vec()),
     ];
     seeds.into_iter().map(|(kind, message)| [vec![kind], message].concat()).collect()
 }

@@ -84,6 +84,13 @@ impl Plan {
         self
     }
 
+    /// The same with so many nodes more that can join later.
+    #[must_use]
+    pub fn with_spares(mut self, spares: u64) -> Self {
+        self.setup.spares = spares;
+        self
+    }
+
     /// The same with a node's own settings changed.
     #[must_use]
     pub fn with_setup(mut self, change: impl FnOnce(&mut Setup)) -> Self {

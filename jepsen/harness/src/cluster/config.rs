@@ -1,12 +1,10 @@
 //! The configuration file of a node, as the harness writes it.
 
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::disk::DiskKind;
-use crate::net::Placement;
+use super::setup::{Member, Setup, Timing};
 
 /// Port of the client listener; every node has an address of its own, so ports need not differ.
 pub const CLIENT_PORT: u16 = 7171;
@@ -14,43 +12,6 @@ pub const CLIENT_PORT: u16 = 7171;
 pub const RAFT_PORT: u16 = 7172;
 /// Port of the metrics listener.
 pub const METRICS_PORT: u16 = 7173;
-
-/// What a cluster is made of.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Setup {
-    /// How many nodes.
-    pub nodes: u64,
-    /// Where they live on the network.
-    pub placement: Placement,
-    /// What their data lies on.
-    pub disk: DiskKind,
-    /// Never sync: the negative control of every durability test.
-    pub unsafe_no_sync: bool,
-    /// Share of the disk in use above which publishes are refused; none: the node's default.
-    pub watermark_percent: Option<u64>,
-    /// Whether the nodes' syncs can be made to lie.
-    pub may_lie: bool,
-    /// Whether the nodes' clocks can be moved.
-    pub movable_clocks: bool,
-    /// How fast they notice a dead leader; none: the node's default.
-    pub raft: Option<RaftSection>,
-}
-
-impl Default for Setup {
-    /// Three nodes on loopback with plain folders.
-    fn default() -> Self {
-        Self {
-            nodes: 3,
-            placement: Placement::Loopback,
-            disk: DiskKind::Folder,
-            unsafe_no_sync: false,
-            watermark_percent: None,
-            may_lie: false,
-            movable_clocks: false,
-            raft: Some(RaftSection::QUICK),
-        }
-    }
-}
 
 /// The file, section by section.
 #[derive(Debug, Clone, Serialize)]
@@ -62,10 +23,14 @@ pub struct NodeConfig {
     /// Where it listens.
     pub listen: ListenSection,
     /// How fast it notices a dead leader.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub raft: Option<RaftSection>,
+    pub raft: RaftSection,
+    /// How copies move.
+    pub membership: MembershipSection,
     /// How it stores.
     pub storage: StorageSection,
+    /// What clients may make it hold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<LimitsSection>,
     /// How it logs.
     pub log: LogSection,
 }
@@ -122,16 +87,37 @@ pub struct ListenSection {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct RaftSection {
     /// Between two heartbeats.
-    pub heartbeat_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heartbeat_ms: Option<u64>,
     /// The shortest patience with a silent leader.
-    pub election_ms_min: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub election_ms_min: Option<u64>,
     /// The longest patience with a silent leader.
-    pub election_ms_max: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub election_ms_max: Option<u64>,
+    /// Memory for recent log entries.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tail_bytes: Option<u64>,
 }
 
 impl RaftSection {
-    /// Quicker than the default, so that tests meet more elections.
-    pub const QUICK: Self = Self { heartbeat_ms: 60, election_ms_min: 300, election_ms_max: 600 };
+    fn of(setup: &Setup) -> Self {
+        let brisk = |ms| (setup.timing == Timing::Brisk).then_some(ms);
+        Self {
+            heartbeat_ms: brisk(60),
+            election_ms_min: brisk(300),
+            election_ms_max: brisk(600),
+            tail_bytes: setup.memory.map(|memory| memory.tail_bytes),
+        }
+    }
+}
+
+/// `[membership]`
+#[derive(Debug, Clone, Serialize)]
+pub struct MembershipSection {
+    /// How long a node is silent until it is taken for dead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dead_after_ms: Option<u64>,
 }
 
 /// `[storage]`
@@ -142,6 +128,35 @@ pub struct StorageSection {
     /// Share of the disk above which publishes are refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub watermark_percent: Option<u64>,
+    /// RocksDB's cache.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_bytes: Option<u64>,
+    /// RocksDB's memtables.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memtable_bytes: Option<u64>,
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct LimitsSection {
+    /// Batches in flight.
+    pub inflight_bytes: u64,
+    /// Requests that have begun and are not admitted yet.
+    pub receiving_bytes: u64,
+    /// Pages that readers have not taken yet.
+    pub reading_bytes: u64,
+    /// Requests under way.
+    pub requests_max: u64,
+    /// Connections of clients.
+    pub client_connections_max: u64,
+    /// The same from one address.
+    pub client_connections_per_address_max: u64,
+    /// What arrived from clients and was not read.
+    pub client_window_bytes: u64,
+    /// Connections of nodes.
+    pub raft_connections_max: u64,
+    /// What arrived from nodes and was not read.
+    pub raft_window_bytes: u64,
 }
 
 /// `[log]`
@@ -153,30 +168,11 @@ pub struct LogSection {
     pub level: String,
 }
 
-/// One node's place, before its configuration is written.
-#[derive(Debug, Clone)]
-pub struct Member {
-    /// Its number.
-    pub id: u64,
-    /// Its address.
-    pub address: Ipv4Addr,
-}
-
-impl Member {
-    fn at(&self, port: u16) -> String {
-        format!("{}:{port}", self.address)
-    }
-
-    fn zone(&self) -> String {
-        char::from(b'a' + (self.id.saturating_sub(1) % 3) as u8).to_string()
-    }
-}
-
 impl NodeConfig {
-    /// The configuration of one of `members`.
+    /// The configuration of a node of a region with these founders.
     pub fn of(
         member: &Member,
-        members: &[Member],
+        founders: &[Member],
         setup: &Setup,
         data: PathBuf,
         ready_file: PathBuf,
@@ -190,18 +186,22 @@ impl NodeConfig {
         let level = std::env::var("MERIDIAN_JEPSEN_LOG").unwrap_or_else(|_| "info".into());
         Self {
             node: NodeSection { id: member.id, zone: member.zone(), data, ready_file },
-            cluster: ClusterSection { name: "jepsen".into(), nodes: members.iter().map(founder).collect() },
+            cluster: ClusterSection { name: "jepsen".into(), nodes: founders.iter().map(founder).collect() },
             listen: ListenSection {
                 client: member.at(CLIENT_PORT),
                 raft: member.at(RAFT_PORT),
                 metrics: member.at(METRICS_PORT),
                 plaintext_beyond_loopback: true,
             },
-            raft: setup.raft,
+            raft: RaftSection::of(setup),
+            membership: MembershipSection { dead_after_ms: setup.dead_after_ms },
             storage: StorageSection {
                 unsafe_no_sync: setup.unsafe_no_sync,
                 watermark_percent: setup.watermark_percent,
+                cache_bytes: setup.memory.map(|memory| memory.cache_bytes),
+                memtable_bytes: setup.memory.map(|memory| memory.memtable_bytes),
             },
+            limits: setup.memory.map(|memory| memory.limits),
             log: LogSection { format: "human".into(), level },
         }
     }

@@ -4,9 +4,11 @@ mod config;
 mod leaders;
 mod node;
 mod process;
+mod roster;
+mod setup;
 mod view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,10 +25,12 @@ use crate::wait;
 
 pub use meridian_workload::Whose;
 
-pub use config::{CLIENT_PORT, METRICS_PORT, Member, NodeConfig, RAFT_PORT, RaftSection, Setup};
+pub use config::{CLIENT_PORT, LimitsSection, METRICS_PORT, NodeConfig, RAFT_PORT};
 pub use node::Node;
 pub(crate) use process::forget_clock;
 pub use process::{Exit, Process, binary, binary_age, tail};
+pub use roster::Roster;
+pub use setup::{Member, Memory, Setup, Timing};
 
 /// How long a node may take to listen.
 pub const READY_MAX: Duration = Duration::from_secs(30);
@@ -39,7 +43,9 @@ const REVIVALS_MAX: u32 = 5;
 #[derive(Debug)]
 pub struct Cluster {
     nodes: BTreeMap<u64, Mutex<Node>>,
-    members: Vec<Member>,
+    /// Those of them that belong to the region now.
+    present: Mutex<BTreeSet<u64>>,
+    founders: Vec<Member>,
     channels: BTreeMap<u64, Channel>,
     /// After the nodes: a disk is released only when its process is gone.
     network: Network,
@@ -53,19 +59,21 @@ impl Cluster {
     /// # Errors
     /// If the machine refuses.
     pub fn make(run: Arc<Run>, setup: Setup) -> Result<Self> {
-        let network = Network::make(run.number(), setup.placement, setup.nodes)?;
+        let all = setup.nodes + setup.spares;
+        let network = Network::make(run.number(), setup.placement, all)?;
         let member = |id| Member { id, address: network.address(id) };
-        let members: Vec<Member> = (1..=setup.nodes).map(member).collect();
+        let founders: Vec<Member> = (1..=setup.nodes).map(member).collect();
         let (mut nodes, mut channels) = (BTreeMap::new(), BTreeMap::new());
-        for member in &members {
+        for member in (1..=all).map(member) {
             let root = run.folder().join(format!("disk-{}", member.id));
             let disk = Disk::make(setup.disk, root, run.fast_folder()?)?;
             let netns = network.namespace(member.id);
-            let node = Node::make(member, &members, &setup, run.folder(), netns, disk)?;
+            let node = Node::make(&member, &founders, &setup, run.folder(), netns, disk)?;
             nodes.insert(member.id, Mutex::new(node));
             channels.insert(member.id, channel(&format!("{}:{CLIENT_PORT}", member.address))?);
         }
-        Ok(Self { nodes, members, channels, network, setup, run })
+        let present = Mutex::new((1..=setup.nodes).collect());
+        Ok(Self { nodes, present, founders, channels, network, setup, run })
     }
 
     /// Makes a cluster, starts it, and waits until it is formed.
@@ -84,9 +92,9 @@ impl Cluster {
         Ok(Arc::new(cluster))
     }
 
-    /// The numbers of all nodes.
+    /// The numbers of the nodes that belong to the region now, whether they run or not.
     pub fn ids(&self) -> Vec<u64> {
-        self.nodes.keys().copied().collect()
+        self.present().iter().copied().collect()
     }
 
     /// What it was made of.
@@ -105,8 +113,8 @@ impl Cluster {
     }
 
     /// The founders.
-    pub fn members(&self) -> &[Member] {
-        &self.members
+    pub fn founders(&self) -> &[Member] {
+        &self.founders
     }
 
     /// One node, locked: hold it shortly and never across an await.

@@ -7,8 +7,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use super::config::{Member, NodeConfig, Setup};
+use super::config::NodeConfig;
 use super::process::{Exit, Process, tail};
+use super::setup::{Member, Setup};
 use crate::disk::Disk;
 use crate::{probe, shim, wait};
 
@@ -45,7 +46,7 @@ impl Node {
     /// If they cannot be written, or clocks are to be movable and the library for it is missing.
     pub fn make(
         member: &Member,
-        members: &[Member],
+        founders: &[Member],
         setup: &Setup,
         folder: &Path,
         netns: Option<PathBuf>,
@@ -62,7 +63,7 @@ impl Node {
             ended_by_us: false,
             starts: 0,
         };
-        let config = NodeConfig::of(member, members, setup, node.disk.data(), node.file("ready.json"));
+        let config = NodeConfig::of(member, founders, setup, node.disk.data(), node.file("ready.json"));
         fs::write(node.file("toml"), toml::to_string(&config)?)?;
         if setup.movable_clocks {
             node.set_clock("+0")?;
@@ -148,6 +149,18 @@ impl Node {
             self.process = None;
         }
         self.process.is_some()
+    }
+
+    /// Memory of the process that is in use, in bytes.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn resident_bytes(&self) -> Result<u64> {
+        let process = self.process.as_ref().context("it does not run")?;
+        let status = fs::read_to_string(format!("/proc/{}/status", process.pid()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let kib: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
+        Ok(kib * 1024)
     }
 
     /// How the last process ended, if it did so by itself.

@@ -49,16 +49,26 @@ impl Cluster {
     /// # Errors
     /// If nobody leads at the moment.
     pub async fn leader(&self, topic: &str, partition: u32) -> Result<(u64, GroupStatus)> {
-        let mut best: Option<(u64, GroupStatus)> = None;
+        let led = self.leading(|group| is_of(group, topic, partition)).await;
+        let (seen, group) = led.with_context(|| format!("nobody leads {topic}[{partition}]"))?;
+        Ok((seen.answering_node, group))
+    }
+
+    /// What the node says that leads a group by the latest term any node knows of, and that group.
+    pub(super) async fn leading(
+        &self,
+        is_meant: impl Fn(&GroupStatus) -> bool,
+    ) -> Option<(GetClusterResponse, GroupStatus)> {
+        let mut best: Option<(GetClusterResponse, GroupStatus)> = None;
         for id in self.ids() {
             let Ok(seen) = self.ask(id).await else { continue };
-            let group = seen.groups.into_iter().find(|group| is_of(group, topic, partition));
+            let group = seen.groups.iter().find(|group| is_meant(group)).cloned();
             let Some(group) = group.filter(|group| group.leader_node == Some(id)) else { continue };
             if best.as_ref().is_none_or(|(_, other)| other.term < group.term) {
-                best = Some((id, group));
+                best = Some((seen, group));
             }
         }
-        best.with_context(|| format!("nobody leads {topic}[{partition}]"))
+        best
     }
 
     /// The nodes that hold a copy, as the leader says.

@@ -2,6 +2,7 @@
 
 mod damage;
 mod nemesis;
+mod operation;
 mod partition;
 mod wal;
 
@@ -23,6 +24,8 @@ pub use partition::{bridge, isolate, isolate_from_all, majority_apart, one_way};
 
 /// The logical client under which faults are recorded.
 const PROCESS: u64 = 1_000_000;
+/// The logical client under which operators' work is recorded.
+const OPERATOR: u64 = 1_000_001;
 /// How long a cut link may stay without a packet that proves the cut.
 const PROOF_MAX: Duration = Duration::from_secs(3);
 /// How long a node may take to notice its neighbour's clock.

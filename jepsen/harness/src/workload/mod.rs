@@ -44,6 +44,8 @@ pub struct Spec {
     pub pace_ms: u64,
     /// The largest filler of a message, in bytes.
     pub filler_bytes_max: u64,
+    /// Whether a node that holds a copy today may hold none at the end.
+    pub copies_move: bool,
 }
 
 impl Default for Spec {
@@ -59,6 +61,7 @@ impl Default for Spec {
             administrators: 0,
             pace_ms: 10,
             filler_bytes_max: 1_200,
+            copies_move: false,
         }
     }
 }
@@ -92,6 +95,7 @@ impl Spec {
             filler_bytes_max: self.filler_bytes_max,
             opens_again: false,
             turn: None,
+            copies_move: self.copies_move,
             unconfirmed_ends: false,
         }
     }

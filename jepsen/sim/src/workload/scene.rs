@@ -48,6 +48,7 @@ fn manner(plan: &Plan) -> Manner {
         // Where messages expire, all work on one partition for a while and leave the others in peace: only a
         // partition without traffic is trimmed to its end.
         turn: plan.expires_soon().then_some(turn),
+        copies_move: false,
         unconfirmed_ends: plan.plant == Plant::UnconfirmedEnd,
     }
 }

@@ -43,7 +43,7 @@ fn damage(region: &Region, node: u64, topic: &TopicInfo) {
 async fn stumble(region: &Region, node: u64, topic: &TopicInfo) {
     let before = region.group(node, topic).expect("a copy").replica();
     until("the damaged copy stops", async || {
-        let reader = region.client().reader(&topic.name.resource()).partition(0);
+        let reader = region.client().reader(topic.name.resource()).partition(0);
         let reader = reader.replica(meridian_model::NodeId(node)).limit(BATCHES).open().await;
         if let Ok(mut reader) = reader {
             let _ = reader.next().await;

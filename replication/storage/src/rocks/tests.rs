@@ -144,9 +144,7 @@ fn damage_in_a_blob_file_is_damage_of_values() {
         bytes[middle] ^= 4;
     };
     let truncate = |bytes: &mut Vec<u8>| bytes.truncate(bytes.len() / 2);
-    let cases: [(&str, &dyn Fn(&mut Vec<u8>), _); 2] =
-        [("a bit", &flip, 19..=19), ("half", &truncate, 0..=10)];
-    for (name, injure, left) in cases {
+    for (name, injure, left) in [("a bit", flip as fn(&mut Vec<u8>), 19..=19), ("half", truncate, 0..=10)] {
         let folder = tempfile::tempdir().expect("a folder");
         let blob = with_blobs(folder.path());
         let mut bytes = std::fs::read(&blob).expect("reads");
