@@ -48,7 +48,7 @@ async fn leaders_are_spread_again_after_a_node_was_away() {
 /// openraft alone stands after the lease and another timeout; whoever sees that the node is lost need not wait for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_partitions_of_a_dead_node_are_led_again_when_its_lease_ends() {
-    const PARTITIONS: usize = 24;
+    const PARTITIONS: usize = 48;
     let mut region = Region::start().await;
     let new = NewTopic::new("orphans", PARTITIONS as u32);
     let topic = region.client().admin().create_topic(new).await.expect("created").topic;
@@ -65,7 +65,7 @@ async fn the_partitions_of_a_dead_node_are_led_again_when_its_lease_ends() {
     region.kill(dead).await;
     let after = leaders(&region).await;
     let took = begun.elapsed();
-    println!("{PARTITIONS} partitions are led again after {took:?}");
+    println!("{PARTITIONS} partitions are led again after {took:?}: {before:?}, then {after:?}");
     assert!(took < Duration::from_millis(ELECTION_MS_MAX + ELECTION_MS_MIN), "after {took:?}");
     let heirs: BTreeSet<u64> =
         before.iter().zip(&after).filter(|(b, _)| **b == dead).map(|(_, a)| *a).collect();

@@ -98,6 +98,12 @@ pub(super) fn unused(model: &Model) -> u64 {
 fn set_duty(dice: &mut Dice<'_>, model: &Model) -> ControlChange {
     let known = |dice: &mut Dice<'_>| dice.pick(model.nodes.keys()).copied().unwrap_or(1);
     let special: Vec<u64> = model.draining.iter().chain(&model.leaving).copied().collect();
+    let serving: Vec<u64> =
+        model.nodes.keys().filter(|n| model.duty(**n) == Duty::Serving).copied().collect();
+    // Toward the last that serves, and then that one, too.
+    if serving.len() == 1 && dice.below(8) > 0 || serving.len() == 2 && dice.below(4) == 0 {
+        return ControlChange::SetDuty { node: NodeId(serving[0]), duty: Duty::Draining };
+    }
     let which = dice.below(16);
     let (number, duty) = match which {
         0 => (unknown(dice, model), Duty::Serving),
@@ -196,6 +202,11 @@ fn move_copy(dice: &mut Dice<'_>, model: &Model) -> ControlChange {
         _ => some,
     };
     let special = |duty| free(duty).next().or(serving.first().copied()).unwrap_or(some);
+    if dice.below(6) == 0
+        && let Some(off) = on.iter().find(|n| model.duty(**n) != Duty::Serving)
+    {
+        return ControlChange::MoveCopy { group: placed.group, from: NodeId(*off), to: NodeId(*off) };
+    }
     let to = match dice.below(40) {
         0 => 9,
         1 => unknown(dice, model),
