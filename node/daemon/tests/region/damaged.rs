@@ -1,5 +1,7 @@
 //! Damaged messages condemn a copy of one group, not its node; the copy comes back as another, from the others.
 
+use std::time::Duration;
+
 use meridian_sdk::admin::TopicInfo;
 use meridian_storage::keys::{log, meta};
 use meridian_storage::{Engine, Family, WriteSet};
@@ -44,7 +46,12 @@ async fn stumble(region: &Region, node: u64, topic: &TopicInfo) {
     let before = region.group(node, topic).expect("a copy").replica();
     until("the damaged copy stops", async || {
         let reader = region.client().reader(topic.name.resource()).partition(0);
-        let reader = reader.replica(meridian_model::NodeId(node)).limit(BATCHES).open().await;
+        let reader = reader
+            .replica(meridian_model::NodeId(node))
+            .limit(BATCHES)
+            .patience(Duration::from_secs(1))
+            .open()
+            .await;
         if let Ok(mut reader) = reader {
             let _ = reader.next().await;
         }

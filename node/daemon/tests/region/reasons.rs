@@ -203,7 +203,11 @@ impl Scene {
             match answer.response.expect("an answer") {
                 Answer::Opened(_) => {}
                 Answer::Ack(_) => stored += 1,
-                Answer::Failure(told) => assert!(failure.replace(told.failure.expect("one")).is_none()),
+                Answer::Failure(told) => {
+                    let told = told.failure.expect("one");
+                    assert!(failure.is_none(), "{stored} stored, refused twice: {failure:?}, then {told:?}");
+                    failure = Some(told);
+                }
             }
         }
         assert_eq!(stored, PRODUCERS_MAX);
