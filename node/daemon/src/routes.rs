@@ -9,7 +9,8 @@ use meridian_machine::control::ControlMachine;
 use meridian_model::topology::{Placement, Replica};
 use meridian_model::{GroupId, NodeId, TopicName};
 use meridian_publish::{Leader, Route, RouteError, Routes};
-use meridian_raft::{ClockBook, Registry, Signs};
+use meridian_raft::{ClockBook, Group, Registry, Signs};
+use tokio::time::Instant;
 
 use crate::control_plane::ControlPlane;
 use pointers::Pointers;
@@ -90,12 +91,17 @@ impl Routing {
         let group = self.registry.get(placement.group)?;
         Some(match group.is_leader() {
             true => Leader::Here,
-            // A leader that is lost leads as long as nobody else does, but nothing sent there is answered.
+            // A leader that is lost leads as long as nobody else does, but nothing sent there is answered. One that is
+            // only busy is silent for a while too: it is an address as long as its lease lasts.
             false => match group.leader() {
-                Some(node) if node != self.own && !self.signs.is_lost(node) => Leader::Elsewhere(node),
+                Some(node) if node != self.own && !self.is_given_up(node, &group) => Leader::Elsewhere(node),
                 _ => Leader::Unknown,
             },
         })
+    }
+
+    fn is_given_up(&self, leader: NodeId, group: &Group) -> bool {
+        self.signs.is_lost(leader) && group.lease_ends() <= Instant::now()
     }
 
     /// The other nodes with a copy; those that were heard from lately, if there are any.

@@ -179,7 +179,7 @@ impl Group {
     }
 
     /// When the lease of the last leader ends, by what it sent here.
-    pub(crate) fn lease_ends(&self) -> tokio::time::Instant {
+    pub fn lease_ends(&self) -> tokio::time::Instant {
         *self.heard.lock() + Duration::from_millis(self.parts.config.election_ms_max)
     }
 

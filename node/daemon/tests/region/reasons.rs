@@ -185,6 +185,11 @@ impl Scene {
     async fn too_many_producers(&self) -> Failure {
         let request = pb::CreateTopicRequest { topic: "crowd".into(), replication: 1, ..Default::default() };
         self.admin().create_topic(request).await.expect("created");
+        until("its partition has a leader", async || {
+            let end = GetLogRequest { topic: "crowd".into(), linearizable: true, ..Default::default() };
+            self.read().get_log(end).await.ok().map(drop)
+        })
+        .await;
         let opened_at_ms = self.sender("").await.opened_at_ms;
         let open = PublishOpen { topic: "crowd".into(), accept_redirect: false };
         let batches = (0..=PRODUCERS_MAX as u64).map(move |number| {
