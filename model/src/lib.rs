@@ -11,6 +11,7 @@ pub mod limits;
 pub mod message;
 pub mod name;
 pub mod refusal;
+pub mod start;
 pub mod topology;
 
 pub use batch::{Batch, BatchBuilder, BatchError, BatchHeader, Codec};
@@ -19,3 +20,4 @@ pub use id::{ClusterId, GroupId, Incarnation, LogId, MessageId, NodeId, Offset, 
 pub use message::Message;
 pub use name::{NameError, TopicName};
 pub use refusal::Refusal;
+pub use start::Start;

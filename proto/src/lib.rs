@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod failure;
+pub mod requests;
 
 /// What clients speak: publish, read, metadata.
 #[allow(missing_docs, clippy::all, clippy::too_many_lines, unreachable_pub)]

@@ -1,8 +1,7 @@
 //! The file of `serve`: what is accepted is written down and read again as the same, and what it says makes sense:
 //! numbers begin at 1, silence outlasts two heartbeats, and every connection gets a window it can use.
 
-use meridian_daemon::Config;
-use meridian_daemon::config::{FounderConfig, WINDOW_BYTES_MAX, WINDOW_BYTES_MIN};
+use meridian_config::{Config, FounderConfig, WINDOW_BYTES_MAX, WINDOW_BYTES_MIN};
 use meridian_model::limits::{BATCH_BYTES_MAX, RPC_BYTES_MAX};
 use meridian_model::name;
 

@@ -44,7 +44,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "request", inputs: 150_000, seeds: request::seeds, check: request::check },
     Target { name: "peer", inputs: 150_000, seeds: peer::seeds, check: peer::check },
     Target { name: "membership", inputs: 100_000, seeds: membership::seeds, check: membership::check },
-    Target { name: "config", inputs: 100_000, seeds: config::seeds, check: config::check },
+    Target { name: "config", inputs: 400_000, seeds: config::seeds, check: config::check },
 ];
 
 /// The target of this name.

@@ -4,10 +4,10 @@
 
 mod seeds;
 
-use meridian_daemon::requests;
 use meridian_machine::Command;
 use meridian_model::GroupId;
 use meridian_proto::internal::{self as pb, call, send_snapshot_request::Part};
+use meridian_proto::requests;
 use meridian_raft::snapshot::{self, SnapshotRow};
 use meridian_raft::types::{Entry, term_of};
 use meridian_raft::wire;

@@ -6,10 +6,10 @@ mod seeds;
 
 use std::fmt::Debug;
 
-use meridian_daemon::requests;
 use meridian_model::batch::decode_messages;
 use meridian_model::{Batch, TopicName, UnixMs};
 use meridian_proto::admin::{self, CreateTopicRequest, UpdateTopicRequest};
+use meridian_proto::requests;
 use meridian_proto::v1::publish_request::Payload;
 use meridian_proto::v1::{
     self, ErrorReason, Failure, OpenProducerRequest, PlainMessage, PlainMessages, PublishRequest,

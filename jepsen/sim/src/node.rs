@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use meridian_daemon::config::{ClusterConfig, FounderConfig, ListenConfig, NodeConfig};
-use meridian_daemon::{Config, Node, NodeParts};
+use meridian_config::{ClusterConfig, Config, FounderConfig, ListenConfig, NodeConfig};
+use meridian_daemon::{Node, NodeParts};
 use meridian_model::Incarnation;
 use meridian_raft::Registry;
 use meridian_storage::{Disk, Engine, MemoryEngine, Writer};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use meridian_daemon::config::{
+use meridian_config::{
     ClusterConfig, Config, FounderConfig, LimitsConfig, ListenConfig, LogConfig, NodeConfig, RaftConfig,
     StorageConfig,
 };

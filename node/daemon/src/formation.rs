@@ -18,10 +18,10 @@ use meridian_storage::{Durability, Family, WriteSet};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use crate::config::Config;
 use crate::control_plane::{ControlError, ControlPlane};
 use crate::folder;
 use crate::probe::Prober;
+use meridian_config::Config;
 
 const RETRY_AFTER: Duration = Duration::from_millis(150);
 const REGISTER_MAX: Duration = Duration::from_secs(10);

@@ -1,7 +1,6 @@
 //! The daemon: one node, wired from its rooms.
 
 pub mod comparison;
-pub mod config;
 pub mod control_plane;
 mod entrance;
 pub mod folder;
@@ -13,7 +12,6 @@ pub mod node;
 #[cfg(feature = "rocks")]
 mod on_disk;
 mod probe;
-pub mod requests;
 mod rooms;
 mod routes;
 mod server;
@@ -21,5 +19,4 @@ mod services;
 pub mod telemetry;
 pub mod tls;
 
-pub use config::Config;
 pub use node::{Node, NodeError, NodeParts};

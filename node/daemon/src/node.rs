@@ -14,7 +14,6 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::comparison::Comparison;
-use crate::config::{Config, ListenConfig};
 use crate::control_plane::ControlPlane;
 use crate::formation::Founding;
 use crate::keeper::{self, DiskSpace, Endless, FileSystem};
@@ -22,6 +21,7 @@ use crate::listen::{Bound, Listen};
 use crate::rooms::{Listeners, Rooms};
 use crate::server::Life;
 use crate::tls::{Tls, TlsError};
+use meridian_config::{Config, ListenConfig};
 
 /// How long a write may hang before the node gives up, so that another one leads.
 const STALL_MAX: Duration = Duration::from_secs(10);

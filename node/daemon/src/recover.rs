@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use meridian_daemon::config::Config;
+use meridian_config::Config;
 use meridian_daemon::folder::{self, DataFolder, FolderError};
 use meridian_model::NodeId;
 

@@ -19,7 +19,6 @@ use meridian_storage::WriterHandle;
 use tokio::task::JoinHandle;
 
 use crate::comparison::Comparison;
-use crate::config::Config;
 use crate::control_plane::ControlPlane;
 use crate::formation::{Formation, Founding};
 use crate::intake::Intake;
@@ -31,6 +30,7 @@ use crate::routes::Routing;
 use crate::server::{self, Life};
 use crate::services::{Admin, Forwarder, Metadata, Peer, Producers, Publish, Read};
 use crate::tls::Tls;
+use meridian_config::Config;
 
 /// Bytes from other nodes that the writer may be behind, where clients may not have fewer in flight.
 const BACKLOG_BYTES_MAX: u64 = 64 * 1024 * 1024;

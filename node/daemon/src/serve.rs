@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use meridian_daemon::config::{Config, ConfigError, LogFormat};
+use meridian_config::{Config, ConfigError, LogFormat};
 use meridian_daemon::folder::{DataFolder, FolderError};
 use meridian_daemon::telemetry::logs;
 use meridian_daemon::{Node, NodeError, NodeParts};

@@ -9,12 +9,12 @@ use tonic::transport::Server;
 use tonic::transport::server::Router;
 use tower::layer::util::{Identity, Stack};
 
-use crate::config::LimitsConfig;
 use crate::entrance::{Bounds, Entrance, Greeter};
 use crate::intake::Intake;
 use crate::listen::Bound;
 use crate::node::NodeError;
 use crate::tls::{ForClients, ForNodes, Tls};
+use meridian_config::LimitsConfig;
 
 /// Names and values of one request's headers together, in bytes.
 const HEADER_BYTES_MAX: u32 = 16 * 1024;

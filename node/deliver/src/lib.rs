@@ -3,4 +3,4 @@
 
 mod session;
 
-pub use session::{Page, ReadSession, Start};
+pub use session::{Page, ReadSession};

@@ -3,23 +3,10 @@
 use std::sync::Arc;
 
 use meridian_commitlog::{LogBounds, ReadCommitted, ReadError, StoredBatch};
-use meridian_model::{GroupId, Offset, UnixMs};
+use meridian_model::{GroupId, Offset, Start};
 
 /// Bytes of batches in one page.
 const PAGE_BYTES: usize = 512 * 1024;
-
-/// Where a session begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// At this offset. Below the log's start: an error, or the start where the session may clamp.
-    Offset(Offset),
-    /// At the first batch appended at or after this time.
-    Time(UnixMs),
-    /// At the oldest message kept.
-    Earliest,
-    /// Behind the newest message.
-    Latest,
-}
 
 /// A step of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use futures::executor::block_on;
 use meridian_commitlog::memory::MemoryLog;
 use meridian_commitlog::{Append, ReadCommitted, ReadError};
-use meridian_deliver::{Page, ReadSession, Start};
-use meridian_model::{BatchBuilder, Codec, GroupId, Message, Offset, UnixMs};
+use meridian_deliver::{Page, ReadSession};
+use meridian_model::{BatchBuilder, Codec, GroupId, Message, Offset, Start, UnixMs};
 
 const GROUP: GroupId = GroupId(3);
 const ABSENT: GroupId = GroupId(4);

@@ -21,8 +21,8 @@ use tower::{Layer, Service};
 pub(crate) use body::Held;
 use body::{Metered, Occupied};
 
-use crate::config::LimitsConfig;
 use crate::entrance::{Peer, UnderWay};
+use meridian_config::LimitsConfig;
 
 /// The counts of one node.
 #[derive(Clone)]

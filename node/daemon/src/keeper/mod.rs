@@ -21,9 +21,9 @@ use meridian_raft::{GroupParts, Registry};
 use tokio::task::JoinHandle;
 
 use crate::comparison::Comparison;
-use crate::config::{MembershipConfig, StorageConfig};
 use crate::control_plane::ControlPlane;
 use crate::probe::Prober;
+use meridian_config::{MembershipConfig, StorageConfig};
 
 pub(crate) use disk::{DiskSpace, Endless, FileSystem};
 

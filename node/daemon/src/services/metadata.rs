@@ -13,8 +13,8 @@ use meridian_publish::Leader;
 use tonic::{Request, Response, Status};
 
 use super::answers::of_control;
-use crate::requests::topic_name;
 use crate::routes::Routing;
+use meridian_proto::requests::topic_name;
 
 /// How long a quorum may take to confirm that a topic does not exist.
 const CONFIRM_MAX: Duration = Duration::from_secs(3);

@@ -18,8 +18,8 @@ use tokio::time::Instant;
 
 use super::answers::{of_control, of_refusal, of_route};
 use crate::control_plane::ControlPlane;
-use crate::requests::topic_name;
 use crate::routes::Routing;
+use meridian_proto::requests::topic_name;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 const FENCE_MAX: Duration = Duration::from_secs(3);

@@ -15,7 +15,7 @@ use super::open_producer::Producers;
 use crate::control_plane::ControlPlane;
 use crate::entrance;
 use crate::formation::Founding;
-use crate::requests;
+use meridian_proto::requests;
 
 /// How long a quorum may take to confirm a leader, for a node that asks who serves its groups.
 const CONFIRM_MAX: Duration = Duration::from_secs(1);

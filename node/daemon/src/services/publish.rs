@@ -26,8 +26,8 @@ use super::forward::{
 };
 use super::open_producer::Producers;
 use crate::intake::Held;
-use crate::requests::{pack, topic_name};
 use crate::routes::Routing;
+use meridian_proto::requests::{pack, topic_name};
 
 /// Answers that may wait for a slow client.
 const ANSWERS: usize = 1_024;

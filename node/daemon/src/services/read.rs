@@ -21,8 +21,8 @@ use tonic::{Request, Response, Status};
 use super::answers::{of_read, of_route};
 use super::forward::{Forwarder, following, forwarded, is_forwarded, of_read_at};
 use super::reading::{Answers, Reading};
-use crate::requests::{self, topic_name};
 use crate::routes::Routing;
+use meridian_proto::requests::{self, topic_name};
 
 /// Pages that may wait for a slow reader.
 const PAGES: usize = 2;

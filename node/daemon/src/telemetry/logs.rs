@@ -2,7 +2,7 @@
 
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{LogConfig, LogFormat};
+use meridian_config::{LogConfig, LogFormat};
 
 /// Installs the process's log. Later calls change nothing.
 pub fn install(config: &LogConfig) {

@@ -8,7 +8,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::TlsError;
-use crate::config::TlsConfig;
+use meridian_config::TlsConfig;
 
 pub(super) struct Files {
     /// The node's certificate first; at least that one.

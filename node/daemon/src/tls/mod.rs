@@ -17,8 +17,8 @@ use rustls::client::Resumption;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion};
 
-use crate::config::{ClientCertificates, TlsConfig};
 use files::Files;
+use meridian_config::{ClientCertificates, TlsConfig};
 use reload::Stamps;
 
 pub(crate) use clients::ForClients;

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::{Tls, TlsError};
-use crate::config::TlsConfig;
+use meridian_config::TlsConfig;
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(1);

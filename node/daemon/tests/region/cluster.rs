@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use meridian_daemon::comparison::Comparison;
-use meridian_daemon::config::{
-    ClusterConfig, FounderConfig, LimitsConfig, ListenConfig, MembershipConfig, NodeConfig, RaftConfig,
-    StorageConfig,
+use meridian_config::{
+    ClusterConfig, Config, FounderConfig, LimitsConfig, ListenConfig, MembershipConfig, NodeConfig,
+    RaftConfig, StorageConfig,
 };
+use meridian_daemon::comparison::Comparison;
 use meridian_daemon::listen::TcpListen;
-use meridian_daemon::{Config, Node, NodeParts};
+use meridian_daemon::{Node, NodeParts};
 use meridian_model::Incarnation;
 use meridian_raft::network::TcpDial;
 use meridian_raft::{Group, Registry};

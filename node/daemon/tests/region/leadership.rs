@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use meridian_daemon::config::MembershipConfig;
+use meridian_config::MembershipConfig;
 use meridian_sdk::admin::{NewTopic, TopicInfo};
 
 use crate::cluster::{ELECTION_MS_MAX, ELECTION_MS_MIN, NODES, Region, Settings};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use meridian_daemon::config::MembershipConfig;
+use meridian_config::MembershipConfig;
 use meridian_model::NodeId;
 use meridian_sdk::admin::{NewTopic, NodeDuty, NodeInfo, TopicInfo};
 use meridian_sdk::{Item, Message, Start};

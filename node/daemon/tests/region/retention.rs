@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use meridian_commitlog::{ReadCommitted, ReadError};
-use meridian_deliver::{ReadSession, Start as SessionStart};
-use meridian_model::{NodeId, Offset, UnixMs};
+use meridian_deliver::ReadSession;
+use meridian_model::{NodeId, Offset, Start as SessionStart, UnixMs};
 use meridian_sdk::{Item, Reason, Retention, Start};
 
 use crate::cluster::{NODES, Region, Settings};

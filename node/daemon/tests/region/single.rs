@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::sync::{Arc, Weak};
 
-use meridian_daemon::config::{ClusterConfig, FounderConfig, ListenConfig, NodeConfig, StorageConfig};
+use meridian_config::{ClusterConfig, Config, FounderConfig, ListenConfig, NodeConfig, StorageConfig};
 use meridian_daemon::folder::DataFolder;
-use meridian_daemon::{Config, Node, NodeParts};
+use meridian_daemon::{Node, NodeParts};
 use meridian_model::{Clock, NodeId, UnixMs};
 use meridian_sdk::{Client, ClientConfig, SystemClock};
 use meridian_storage::RocksEngine;

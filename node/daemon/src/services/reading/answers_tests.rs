@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use meridian_commitlog::memory::MemoryLog;
 use meridian_commitlog::{Append, ReadCommitted};
-use meridian_deliver::{ReadSession, Start};
-use meridian_model::{BatchBuilder, Codec, GroupId, Message, UnixMs};
+use meridian_deliver::ReadSession;
+use meridian_model::{BatchBuilder, Codec, GroupId, Message, Start, UnixMs};
 use tokio::sync::mpsc;
 
 use super::super::Reading;

@@ -1,4 +1,5 @@
-//! The configuration file. Unknown keys are refused; every default is written down here.
+//! The configuration file of `meridian serve`. Unknown keys are refused; every default is written down here.
+#![forbid(unsafe_code)]
 
 mod exposure;
 mod limits;

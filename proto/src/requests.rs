@@ -1,12 +1,13 @@
 //! From the wire's requests to what the rooms understand: what a request must pass before anything is done for it.
 
 use bytes::Bytes;
-use meridian_deliver::Start;
 use meridian_model::topology::Retention;
-use meridian_model::{BatchBuilder, Codec, Message, NameError, Offset, ProducerId, TopicName, UnixMs};
-use meridian_proto::admin;
-use meridian_proto::v1::{ErrorReason, Failure, PlainMessages, read_request};
+use meridian_model::{BatchBuilder, Codec, Message, NameError, Offset, ProducerId, Start, TopicName, UnixMs};
+
 use tonic::Status;
+
+use crate::admin;
+use crate::v1::{ErrorReason, Failure, PlainMessages, read_request};
 
 /// A topic name.
 pub fn topic_name(name: &str) -> Result<TopicName, Failure> {
