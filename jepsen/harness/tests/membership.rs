@@ -17,6 +17,8 @@ use meridian_sdk::Retention;
 
 const TOPIC: &str = "events";
 const PARTITIONS: u32 = 4;
+/// So many that moving their copies takes a while.
+const MANY: u32 = 12;
 const COPIES: usize = 3;
 const CATCH_UP: Duration = Duration::from_secs(30);
 /// How long copies may take to be where they should be, with everything healed.
@@ -76,7 +78,7 @@ async fn expect_refused(arena: &Arena, id: u64) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drained_node_leads_nothing_also_when_another_is_killed_and_serves_again() -> Result<()> {
-    let mut arena = Arena::open(Plan::new("drain", 20).with_links()).await?;
+    let arena = Arena::open(Plan::new("drain", 20).with_links()).await?;
     let workload = at_work(&arena, PARTITIONS).await?;
     let ids = arena.cluster.ids();
     let drained = arena.chance("roles").pick(&ids);
@@ -100,20 +102,16 @@ async fn a_drained_node_leads_nothing_also_when_another_is_killed_and_serves_aga
     ));
     arena.faults.restart("kill", other).await?;
     workload.tally().await_acks(60, CATCH_UP).await?;
-    ensure!(arena.cluster.leads(drained).await? == 0, "a drained node leads again");
+    await_leads(&arena, drained, |led| led == 0).await?;
     arena.faults.undo_drain(drained).await?;
     await_leads(&arena, drained, |led| led > 0).await?;
-    expect_serving(&arena, &ids).await?;
-    let judged = arena.conclude(workload, &options()).await?;
-    arena.expect_pass(&judged)?;
-    arena.finish();
-    Ok(())
+    conclude(arena, workload, &ids).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_leaves_for_good_while_another_is_cut_off() -> Result<()> {
-    let mut arena = Arena::open(Plan::new("decommission", 30).with_links().with_nodes(4)).await?;
-    let workload = at_work(&arena, PARTITIONS).await?;
+    let arena = Arena::open(Plan::new("decommission", 30).with_links().with_nodes(4)).await?;
+    let workload = at_work(&arena, MANY).await?;
     let all = arena.cluster.ids();
     let mut chance = arena.chance("roles");
     let leaver = chance.pick(&all);
@@ -121,12 +119,18 @@ async fn a_node_leaves_for_good_while_another_is_cut_off() -> Result<()> {
     let apart = chance.pick(&stay);
     arena.faults.decommission(leaver).await?;
     took(arena.faults.partition("partition-one", &isolate(apart, &all)).await?)?;
+    let leaves = async || {
+        let roster = arena.cluster.roster().await.ok()?;
+        Some(roster.node(leaver).is_some_and(|node| node.copies > 0))
+    };
+    let leaves = wait::until("the region to say where copies are", CATCH_UP, leaves).await?;
+    ensure!(leaves, "node {leaver} had left before node {apart} was cut off");
     workload.tally().await_acks(100, CATCH_UP).await?;
     arena.faults.mend("partition-one")?;
     let since = Instant::now();
     arena.recovered(&workload, since).await?;
     expect_serving(&arena, &stay).await?;
-    arena.cluster.await_settled((TOPIC, PARTITIONS), COPIES, &stay, SETTLED_MAX).await?;
+    arena.cluster.await_settled((TOPIC, MANY), COPIES, &stay, SETTLED_MAX).await?;
     say(&format!(
         "  node {leaver} has left {:.2} s after node {apart} was back",
         since.elapsed().as_secs_f64()
@@ -134,16 +138,21 @@ async fn a_node_leaves_for_good_while_another_is_cut_off() -> Result<()> {
     arena.cluster.node(leaver)?.shut_down()?;
     arena.cluster.dismiss(leaver);
     expect_refused(&arena, leaver).await?;
+    conclude(arena, workload, &stay).await
+}
+
+/// Nothing acked is lost, and these nodes are the region.
+async fn conclude(mut arena: Arena, workload: Workload, stay: &[u64]) -> Result<()> {
     let judged = arena.conclude(workload, &options()).await?;
     arena.expect_pass(&judged)?;
-    expect_serving(&arena, &stay).await?;
+    expect_serving(&arena, stay).await?;
     arena.finish();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_joins_and_gets_its_share_while_another_is_killed() -> Result<()> {
-    let mut arena = Arena::open(Plan::new("join", 30).with_links().with_spares(1)).await?;
+    let arena = Arena::open(Plan::new("join", 30).with_links().with_spares(1)).await?;
     let workload = at_work(&arena, PARTITIONS).await?;
     let victim = arena.chance("roles").pick(&arena.cluster.ids());
     let since = Instant::now();
@@ -153,11 +162,7 @@ async fn a_node_joins_and_gets_its_share_while_another_is_killed() -> Result<()>
     arena.faults.restart("kill", victim).await?;
     await_share(&arena, 4, PARTITIONS).await?;
     say(&format!("  node 4 has its share {:.2} s after it was started", since.elapsed().as_secs_f64()));
-    let judged = arena.conclude(workload, &options()).await?;
-    arena.expect_pass(&judged)?;
-    expect_serving(&arena, &[1, 2, 3, 4]).await?;
-    arena.finish();
-    Ok(())
+    conclude(arena, workload, &[1, 2, 3, 4]).await
 }
 
 /// Nodes 1 and 4 are one zone of three, and every zone has a copy of each partition: the two share theirs.
@@ -170,19 +175,32 @@ async fn await_share(arena: &Arena, id: u64, partitions: u32) -> Result<()> {
     arena.cluster.await_settled((TOPIC, partitions), COPIES, &all, SETTLED_MAX).await
 }
 
+/// Who leads the control group, and who votes in it, once that is three of four nodes.
+async fn control_voters(arena: &Arena) -> Result<(u64, Vec<u64>)> {
+    wait::until("three nodes to vote in the control group", CATCH_UP, async || {
+        let leader = arena.cluster.roster().await.ok()?.leader;
+        let seen = arena.cluster.ask(leader).await.ok()?;
+        let control = seen.groups.into_iter().find(|group| group.topic.is_empty())?;
+        (control.voter_nodes.len() == 3).then_some((leader, control.voter_nodes))
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_node_is_replaced_once_a_majority_agrees_that_it_is_silent() -> Result<()> {
     let plan = Plan::new("replace", 40).with_links().with_nodes(4);
-    let mut arena = Arena::open(plan.with_setup(|setup| setup.dead_after_ms = Some(2_000))).await?;
+    let arena = Arena::open(plan.with_setup(|setup| setup.dead_after_ms = Some(2_000))).await?;
     let workload = at_work(&arena, PARTITIONS).await?;
     let all = arena.cluster.ids();
-    let mut chance = arena.chance("roles");
-    let dead = chance.pick(&all);
+    let (leader, voters) = control_voters(&arena).await?;
+    let dead = *all.iter().find(|id| !voters.contains(id)).context("every node votes")?;
     let stay: Vec<u64> = all.iter().copied().filter(|id| *id != dead).collect();
-    let apart = chance.pick(&stay);
+    let others: Vec<u64> = stay.iter().copied().filter(|id| *id != leader).collect();
+    let apart = arena.chance("roles").pick(&others);
     took(arena.faults.partition("partition-one", &isolate(apart, &all)).await?)?;
     took(arena.faults.kill(dead)?)?;
-    // Longer than it takes to be given up: two of four are no majority, and must not give anybody up.
+    // Longer than it takes to be given up: two of four are no majority, and must not give anybody up, though the
+    // control group has a quorum still.
     tokio::time::sleep(Duration::from_millis(4_500)).await;
     for id in &stay {
         let seen = arena.cluster.ask(*id).await?;
@@ -203,18 +221,14 @@ async fn a_dead_node_is_replaced_once_a_majority_agrees_that_it_is_silent() -> R
     expect_serving(&arena, &stay).await?;
     arena.cluster.dismiss(dead);
     expect_refused(&arena, dead).await?;
-    let judged = arena.conclude(workload, &options()).await?;
-    arena.expect_pass(&judged)?;
-    expect_serving(&arena, &stay).await?;
-    arena.finish();
-    Ok(())
+    conclude(arena, workload, &stay).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_loses_power_while_it_is_drained_comes_back_whole_and_drained() -> Result<()> {
     let real = power_can_be_cut()?;
     let plan = Plan::new("drain-power", 30).with_links();
-    let mut arena = Arena::open(if real { plan.with_disks(DiskKind::ROOMY) } else { plan }).await?;
+    let arena = Arena::open(if real { plan.with_disks(DiskKind::ROOMY) } else { plan }).await?;
     let workload = at_work(&arena, PARTITIONS).await?;
     let ids = arena.cluster.ids();
     let drained = drain_halfway(&arena).await?;
@@ -235,11 +249,7 @@ async fn a_node_that_loses_power_while_it_is_drained_comes_back_whole_and_draine
     ));
     arena.faults.undo_drain(drained).await?;
     await_leads(&arena, drained, |led| led > 0).await?;
-    expect_serving(&arena, &ids).await?;
-    let judged = arena.conclude(workload, &options()).await?;
-    arena.expect_pass(&judged)?;
-    arena.finish();
-    Ok(())
+    conclude(arena, workload, &ids).await
 }
 
 /// Drains a node that leads something still when this returns.
@@ -257,8 +267,7 @@ async fn drain_halfway(arena: &Arena) -> Result<u64> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn copies_arrive_although_whoever_moves_them_is_killed_on_the_way() -> Result<()> {
-    const MANY: u32 = 12;
-    let mut arena = Arena::open(Plan::new("moving-kill", 40).with_links().with_spares(1)).await?;
+    let arena = Arena::open(Plan::new("moving-kill", 40).with_links().with_spares(1)).await?;
     let workload = at_work(&arena, MANY).await?;
     arena.faults.join(4).await?;
     let moves = |roster: &Roster| roster.moving() > 0;
@@ -270,9 +279,41 @@ async fn copies_arrive_although_whoever_moves_them_is_killed_on_the_way() -> Res
     arena.faults.restart("kill", roster.leader).await?;
     await_share(&arena, 4, MANY).await?;
     say(&format!("  node 4 has its share {:.2} s later", since.elapsed().as_secs_f64()));
-    let judged = arena.conclude(workload, &options()).await?;
-    arena.expect_pass(&judged)?;
-    expect_serving(&arena, &[1, 2, 3, 4]).await?;
-    arena.finish();
-    Ok(())
+    conclude(arena, workload, &[1, 2, 3, 4]).await
+}
+
+/// The move itself must find another goal: nobody else can end it.
+#[tokio::test(flavor = "multi_thread")]
+async fn copies_that_move_to_a_node_that_dies_go_elsewhere() -> Result<()> {
+    let plan = Plan::new("target-lost", 40).with_links().with_nodes(5);
+    let arena = Arena::open(plan.with_setup(|setup| setup.dead_after_ms = Some(4_000))).await?;
+    let workload = at_work(&arena, MANY).await?;
+    // Only nodes that have been there for 5 s get copies.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let before = arena.cluster.roster().await?;
+    // Two nodes of one zone: what one gives up is the other's.
+    let pair = if [1, 4].contains(&before.leader) { [2, 5] } else { [1, 4] };
+    let target = arena.chance("roles").pick(&pair);
+    let leaver = pair.into_iter().find(|id| *id != target).context("the other one")?;
+    let had = before.node(target).context("a node of the region")?.copies;
+    took(arena.faults.kill(target)?)?;
+    arena.faults.decommission(leaver).await?;
+    // Copies that it gives up are counted until they are gone: only new ones make it more.
+    let chosen = |roster: &Roster| roster.node(target).is_some_and(|node| node.copies > had);
+    arena.cluster.await_roster("a copy to move to the node that died", CATCH_UP, chosen).await?;
+    let since = Instant::now();
+    arena.recovered(&workload, since).await?;
+    let stay: Vec<u64> =
+        arena.cluster.ids().into_iter().filter(|id| ![target, leaver].contains(id)).collect();
+    arena.cluster.await_settled((TOPIC, MANY), COPIES, &stay, SETTLED_MAX).await?;
+    say(&format!(
+        "  nodes {leaver} and {target} have no copies {:.2} s after a move to the latter began",
+        since.elapsed().as_secs_f64()
+    ));
+    arena.faults.decommission(target).await?;
+    expect_serving(&arena, &stay).await?;
+    arena.cluster.node(leaver)?.shut_down()?;
+    arena.cluster.dismiss(leaver);
+    arena.cluster.dismiss(target);
+    conclude(arena, workload, &stay).await
 }

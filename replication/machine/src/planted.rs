@@ -92,8 +92,10 @@ mod switch {
         ForgetsCopyOnItsWay,
         /// Control: new copies go to drained nodes though others are enough.
         PlacesOnDrained,
-        /// Control: a second copy of a partition moves before the first is done.
-        MovesTwo,
+        /// Control: more copies of a partition move at a time than may.
+        MovesTooMany,
+        /// Control: a copy moves to where another copy of the partition is on its way out.
+        MovesBack,
         /// Control: a copy on its way out is not written.
         LosesMoveRow,
         /// Control: a copy that moved in counts as a founder.
@@ -127,7 +129,7 @@ mod switch {
         ];
 
         /// Every fault in the control machine.
-        pub const CONTROL: [Mutant; 29] = [
+        pub const CONTROL: [Mutant; 30] = [
             Mutant::ReusesGroup,
             Mutant::ForgetsFloor,
             Mutant::EpochStays,
@@ -152,7 +154,8 @@ mod switch {
             Mutant::DrainsLastCopy,
             Mutant::ForgetsCopyOnItsWay,
             Mutant::PlacesOnDrained,
-            Mutant::MovesTwo,
+            Mutant::MovesTooMany,
+            Mutant::MovesBack,
             Mutant::LosesMoveRow,
             Mutant::MovedFounds,
             Mutant::FinishesOtherMove,

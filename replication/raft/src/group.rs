@@ -10,7 +10,7 @@ use meridian_model::{GroupId, LogId as HistoryId, NodeId, ReplicaId, UnixMs};
 use meridian_storage::{Disk, WriterHandle};
 use openraft::async_runtime::WatchReceiver;
 use openraft::raft::ReadPolicy;
-use openraft::{Config, Instant, RaftMetrics, SnapshotPolicy};
+use openraft::{ChangeMembers, Config, Instant, RaftMetrics, SnapshotPolicy};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::task::JoinHandle;
 
@@ -328,11 +328,24 @@ impl Group {
         added.map(|_| ()).map_err(io::Error::other)
     }
 
-    /// Waits until a member lacks no more than what is on its way. Cancel safe.
-    pub async fn caught_up(&self, replica: ReplicaId) {
+    /// Waits until a member lacks no more than what is on its way. False where this replica stops, or leads no
+    /// longer, before that. Cancel safe.
+    pub async fn caught_up(&self, replica: ReplicaId) -> bool {
         let mut metrics = self.raft.metrics();
-        while self.lag(replica).is_none_or(|lag| lag > CAUGHT_UP_ENTRIES) && metrics.changed().await.is_ok() {
+        loop {
+            match self.lag(replica) {
+                Some(lag) if lag <= CAUGHT_UP_ENTRIES => return true,
+                _ if !self.is_leader() || metrics.changed().await.is_err() => return false,
+                _ => {}
+            }
         }
+    }
+
+    /// Does without these replicas, none of which votes.
+    pub async fn remove_learners(&self, learners: BTreeSet<ReplicaId>) -> Result<(), io::Error> {
+        let learners = learners.into_iter().map(|replica| replica.0).collect();
+        let removed = self.raft.change_membership(ChangeMembers::RemoveNodes(learners), false).await;
+        removed.map(|_| ()).map_err(io::Error::other)
     }
 
     /// Makes exactly these replicas the voters, through a joint configuration; others leave.

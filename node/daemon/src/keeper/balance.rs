@@ -93,9 +93,11 @@ impl Keeper {
                 }
             };
             let nodes: Vec<Standing> = machine.nodes().map(standing).collect();
-            let copies_max = self.membership.moves_max.saturating_sub(machine.all_leaving().count());
+            let board = machine.board();
+            let moving = board.iter().filter(|placed| !placed.leaving.is_empty()).count();
+            let copies_max = self.membership.moves_max.saturating_sub(moving);
             let leaders_max = if self.membership.rebalance_leaders { LEADERS_MAX } else { 0 };
-            next_steps(&nodes, &machine.board(), copies_max, leaders_max)
+            next_steps(&nodes, &board, copies_max, leaders_max)
         });
         for step in planned.unwrap_or_default() {
             let change = match step {

@@ -99,13 +99,13 @@ impl Keeper {
         voters: &BTreeMap<ReplicaId, NodeId>,
     ) -> Option<ReplicaId> {
         let serves = self.control.look(|machine| {
-            let leaves = machine.leaving(group.id()).is_some_and(|copy| copy.node == self.own);
+            let leaves = machine.leaving(group.id()).any(|copy| copy.node == self.own);
             if machine.duty(self.own) == Duty::Serving && !leaves {
                 return None;
             }
-            let leaving = machine.leaving(group.id()).map(|copy| copy.replica);
+            let stays = |replica| machine.leaving(group.id()).all(|copy| copy.replica != replica);
             let fit = voters.iter().filter(|(replica, node)| {
-                **node != self.own && Some(**replica) != leaving && machine.duty(**node) == Duty::Serving
+                **node != self.own && stays(**replica) && machine.duty(**node) == Duty::Serving
             });
             Some(fit.map(|(replica, node)| (*replica, *node)).collect::<Vec<_>>())
         })??;
@@ -152,7 +152,7 @@ pub(crate) async fn hand_over_all(
 
 async fn hand_over(group: Arc<Group>, replica: ReplicaId, why: &'static str) {
     // A successor that lacks entries refuses, and the group would wait for an election.
-    if tokio::time::timeout(HANDOVER_MAX, group.caught_up(replica)).await.is_err() {
+    if tokio::time::timeout(HANDOVER_MAX, group.caught_up(replica)).await != Ok(true) {
         return;
     }
     tracing::info!(group = %group.id(), %replica, why, "handing leadership over");

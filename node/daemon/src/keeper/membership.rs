@@ -2,17 +2,20 @@
 //! change. That is how a node that lost its disk gets its copies back.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
 use meridian_machine::control::{ControlChange, Duty};
 use meridian_model::topology::NodeRecord;
 use meridian_model::{GroupId, NodeId, ReplicaId};
-use meridian_raft::Group;
+use meridian_raft::{ClockBook, Group};
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::Keeper;
 
-const LEARN_MAX: Duration = Duration::from_secs(30);
+/// How long a change waits for a copy that learns before it is looked at anew: what is wanted may be another one then.
+const LEARN_MAX: Duration = Duration::from_secs(5);
 const CHANGE_MAX: Duration = Duration::from_secs(10);
 /// The control group votes on at most so many nodes; the rest learn.
 const CONTROL_VOTERS_MAX: usize = 5;
@@ -25,23 +28,66 @@ struct Wanted {
     learners: BTreeMap<ReplicaId, NodeId>,
 }
 
+impl Wanted {
+    fn has(&self, replica: ReplicaId) -> bool {
+        self.voters.contains_key(&replica) || self.learners.contains_key(&replica)
+    }
+}
+
 pub(super) async fn keep(keeper: Keeper) {
     let mut seen = None;
+    let mut changes = Changes::default();
     loop {
-        seen = keeper.control_moved(seen).await;
-        let wanted = keeper.wanted();
-        let due = wanted.into_iter().filter_map(|(id, wanted)| {
-            let group = keeper.registry.get(id).filter(|group| group.is_leader())?;
-            differs(&group, &wanted).then_some((group, wanted))
-        });
-        let due: Vec<_> = due.take(CHANGES_MAX).map(|(group, wanted)| bring(group, wanted)).collect();
-        futures::future::join_all(due).await;
+        tokio::select! {
+            moved = keeper.control_moved(seen) => seen = moved,
+            () = changes.one_ended() => {}
+        }
+        changes.begin(keeper.due(), &keeper.parts.clocks);
         keeper.finish_moves().await;
         keeper.finish_deletions().await;
     }
 }
 
+/// Changes under way: a few, of one group one at the most. They end with whoever keeps them.
+#[derive(Default)]
+struct Changes {
+    running: JoinSet<()>,
+    groups: BTreeMap<GroupId, AbortHandle>,
+    /// The group whose change began last. The next are those behind it: one that cannot end holds none up for ever.
+    last: GroupId,
+}
+
+impl Changes {
+    /// Waits until one of them has ended; for ever where there is none. Cancel safe.
+    async fn one_ended(&mut self) {
+        if self.running.join_next().await.is_none() {
+            std::future::pending().await
+        }
+    }
+
+    fn begin(&mut self, mut due: BTreeMap<GroupId, (Arc<Group>, Wanted)>, clocks: &Arc<ClockBook>) {
+        self.groups.retain(|_, change| !change.is_finished());
+        due.retain(|group, _| !self.groups.contains_key(group));
+        while self.groups.len() < CHANGES_MAX {
+            let behind = due.range((Bound::Excluded(self.last), Bound::Unbounded)).next();
+            let Some(id) = behind.or_else(|| due.iter().next()).map(|(id, _)| *id) else { return };
+            let Some((group, wanted)) = due.remove(&id) else { return };
+            self.groups.insert(id, self.running.spawn(bring(group, wanted, Arc::clone(clocks))));
+            self.last = id;
+        }
+    }
+}
+
 impl Keeper {
+    /// The groups that this node leads and whose members are not the placed ones.
+    fn due(&self) -> BTreeMap<GroupId, (Arc<Group>, Wanted)> {
+        let differing = self.wanted().into_iter().filter_map(|(id, wanted)| {
+            let group = self.registry.get(id).filter(|group| group.is_leader())?;
+            differs(&group, &wanted).then_some((id, (group, wanted)))
+        });
+        differing.collect()
+    }
+
     fn wanted(&self) -> BTreeMap<GroupId, Wanted> {
         let wanted = self.control.look(|machine| {
             let mut wanted = BTreeMap::new();
@@ -103,14 +149,27 @@ impl Keeper {
 fn differs(group: &Group, wanted: &Wanted) -> bool {
     let (voters, learners) = group.members();
     let known = |replica: &ReplicaId| voters.contains_key(replica) || learners.contains_key(replica);
-    voters != wanted.voters || !wanted.learners.keys().all(known)
+    let superfluous = learners.keys().any(|replica| !wanted.has(*replica));
+    voters != wanted.voters || superfluous || !wanted.learners.keys().all(known)
 }
 
-async fn bring(group: Arc<Group>, wanted: Wanted) {
+async fn bring(group: Arc<Group>, wanted: Wanted, clocks: Arc<ClockBook>) {
     let (voters, learners) = group.members();
     // An empty membership means that this leader has not seen its own first entry.
     if voters.is_empty() || wanted.voters.is_empty() {
         return;
+    }
+    // Of moves that were given another goal, and of nodes that came back with an empty disk.
+    let superfluous: BTreeSet<ReplicaId> =
+        learners.keys().copied().filter(|replica| !wanted.has(*replica)).collect();
+    if !superfluous.is_empty() {
+        match tokio::time::timeout(CHANGE_MAX, group.remove_learners(superfluous)).await {
+            Ok(Ok(())) => {
+                tracing::info!(group = %group.id(), "copies that only learned are not needed any more")
+            }
+            Ok(Err(error)) => return tracing::warn!(group = %group.id(), %error, "no copy was removed"),
+            Err(_) => return tracing::warn!(group = %group.id(), "no quorum to remove a copy yet"),
+        }
     }
     for (replica, node) in wanted.voters.iter().chain(&wanted.learners) {
         if voters.contains_key(replica) || learners.contains_key(replica) {
@@ -124,9 +183,13 @@ async fn bring(group: Arc<Group>, wanted: Wanted) {
         }
     }
     // Whoever votes before it has caught up can hold commits up, or leave too few that have everything.
-    for replica in wanted.voters.keys().filter(|replica| !voters.contains_key(replica)) {
+    for (replica, node) in wanted.voters.iter().filter(|(replica, _)| !voters.contains_key(replica)) {
+        if clocks.clock_of(*node).is_none() {
+            return tracing::info!(group = %group.id(), %replica, %node, "the node of the new copy is silent");
+        }
         match tokio::time::timeout(LEARN_MAX, group.caught_up(*replica)).await {
-            Ok(()) => tracing::info!(group = %group.id(), %replica, "the copy has caught up"),
+            Ok(true) => tracing::info!(group = %group.id(), %replica, "the copy has caught up"),
+            Ok(false) => return,
             Err(_) => return tracing::info!(group = %group.id(), %replica, "the copy is still catching up"),
         }
     }

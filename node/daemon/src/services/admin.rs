@@ -40,6 +40,18 @@ impl Admin {
         self.look(|machine| (look(machine), machine.last_applied().index))
     }
 
+    /// Draining, or its end, is not meant to let a node stay that should leave.
+    async fn not_leaving(&self, node: NodeId) -> Result<(), Failure> {
+        let (duty, _) = self.look_now(|machine| machine.duty(node)).await?;
+        if duty != Duty::Leaving {
+            return Ok(());
+        }
+        let why = format!(
+            "node {node} is being decommissioned: `meridian decommission {node} --undo` lets it stay"
+        );
+        Err(Failure::new(ErrorReason::Conflict, why))
+    }
+
     fn look<R>(&self, look: impl FnOnce(&ControlMachine) -> R) -> Result<R, Failure> {
         let not_ready = || Failure::new(ErrorReason::Unavailable, "this node does not know the cluster yet");
         self.control.look(look).ok_or_else(not_ready)
@@ -166,6 +178,7 @@ impl AdminService for Admin {
         request: Request<pb::DrainNodeRequest>,
     ) -> Result<Response<pb::DrainNodeResponse>, Status> {
         let pb::DrainNodeRequest { node, undo } = request.into_inner();
+        self.not_leaving(NodeId(node)).await?;
         let duty = if undo { Duty::Serving } else { Duty::Draining };
         let changed = self.change(ControlChange::SetDuty { node: NodeId(node), duty }).await?;
         Ok(Response::new(pb::DrainNodeResponse { control_index: changed.index }))

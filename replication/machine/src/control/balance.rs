@@ -32,8 +32,8 @@ pub struct Placed {
     pub nodes: Vec<NodeId>,
     /// The node that should lead.
     pub leader: NodeId,
-    /// A copy of it is on its way already: one at a time.
-    pub moving: bool,
+    /// The nodes of copies on their way out. Where there is one, only what must be left moves besides.
+    pub leaving: Vec<NodeId>,
 }
 
 /// One step toward balance.
@@ -60,10 +60,16 @@ pub enum Step {
 /// Nodes differ by at most this many copies before one moves for balance alone: moving costs bandwidth.
 const SLACK_COPIES: u64 = 1;
 
-/// The next steps, at most `copies_max` copies and `leaders_max` leaders, the most urgent first.
+/// The next steps, at most `copies_max` copies and `leaders_max` leaders, the most urgent first. Copies whose move
+/// is under way to a node that must be left get another one whatever `copies_max` says: their moves are counted.
 pub fn next_steps(nodes: &[Standing], placed: &[Placed], copies_max: usize, leaders_max: usize) -> Vec<Step> {
     let mut board = Board::of(nodes, placed);
     let mut steps = Vec::new();
+    while let Some(step) = board.elsewhere() {
+        board.carry_out(step);
+        steps.push(step);
+    }
+    let copies_max = steps.len() + copies_max;
     while steps.len() < copies_max {
         let found = board.away().or_else(|| board.apart()).or_else(|| board.even());
         let Some(step) = found else { break };
@@ -95,14 +101,21 @@ impl<'a> Board<'a> {
         Self { nodes, placed: placed.to_vec(), copies }
     }
 
+    /// From a node that must be left, while another copy is on its way out: mostly it has just moved there.
+    fn elsewhere(&self) -> Option<Step> {
+        self.placed.iter().filter(|placed| placed.leaving.len() == 1).find_map(|placed| self.out_of(placed))
+    }
+
     /// From a node that must be left, or that nobody knows.
     fn away(&self) -> Option<Step> {
-        self.still().find_map(|placed| {
-            let left = |node: &&NodeId| self.nodes.get(*node).is_none_or(|standing| standing.must_be_left);
-            let from = *placed.nodes.iter().find(left)?;
-            let to = self.best_for(placed, from)?;
-            Some(Step::Copy { group: placed.group, from, to })
-        })
+        self.still().find_map(|placed| self.out_of(placed))
+    }
+
+    fn out_of(&self, placed: &Placed) -> Option<Step> {
+        let left = |node: &&NodeId| self.nodes.get(*node).is_none_or(|standing| standing.must_be_left);
+        let from = *placed.nodes.iter().find(left)?;
+        let to = self.best_for(placed, from)?;
+        Some(Step::Copy { group: placed.group, from, to })
     }
 
     /// Out of a zone that has another copy, into one that has none.
@@ -161,13 +174,14 @@ impl<'a> Board<'a> {
 
     /// Partitions of which no copy is on its way.
     fn still(&self) -> impl Iterator<Item = &Placed> {
-        self.placed.iter().filter(|placed| !placed.moving)
+        self.placed.iter().filter(|placed| placed.leaving.is_empty())
     }
 
     /// The best new home for the copy on `from`: the zone with the fewest other copies, then the emptiest node.
     fn best_for(&self, placed: &Placed, from: NodeId) -> Option<NodeId> {
         let free = self.nodes.values().filter(|standing| {
-            standing.receives && !standing.must_be_left && !placed.nodes.contains(&standing.node)
+            let has_one = placed.nodes.contains(&standing.node) || placed.leaving.contains(&standing.node);
+            standing.receives && !standing.must_be_left && !has_one
         });
         let cost = |standing: &&&Standing| {
             let others = placed.nodes.iter().filter(|node| **node != from);
@@ -192,7 +206,7 @@ impl<'a> Board<'a> {
             Step::Copy { group, from, to } => {
                 for placed in self.placed.iter_mut().filter(|placed| placed.group == group) {
                     placed.nodes.iter_mut().filter(|node| **node == from).for_each(|node| *node = to);
-                    placed.moving = true;
+                    placed.leaving.push(from);
                     if placed.leader == from {
                         placed.leader = to;
                     }

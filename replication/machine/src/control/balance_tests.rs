@@ -36,7 +36,7 @@ fn settle(nodes: &[Standing], placed: &mut Vec<Placed>) -> (usize, usize) {
                 Step::Leader { .. } => leaders += 1,
             }
         }
-        placed.iter_mut().for_each(|placed| placed.moving = false);
+        placed.iter_mut().for_each(|placed| placed.leaving.clear());
     }
     panic!("still moving after {ROUNDS_MAX} rounds: {placed:?}");
 }
@@ -61,7 +61,7 @@ fn region() -> impl Strategy<Value = (Vec<Standing>, Vec<Placed>)> {
                 group: GroupId(group),
                 leader: nodes[0],
                 nodes,
-                moving: false,
+                leaving: Vec::new(),
             };
             (1u64..).zip(partitions).map(place).collect::<Vec<_>>()
         });
@@ -100,7 +100,7 @@ proptest! {
 /// A group on nodes 1, 2 and 3.
 fn on_three(group: u64, leader: u64) -> Placed {
     let nodes = vec![NodeId(1), NodeId(2), NodeId(3)];
-    Placed { group: GroupId(group), nodes, leader: NodeId(leader), moving: false }
+    Placed { group: GroupId(group), nodes, leader: NodeId(leader), leaving: Vec::new() }
 }
 
 #[test]
@@ -110,6 +110,25 @@ fn a_node_that_must_be_left_is_left_first_and_zones_stay_apart() {
     let steps = next_steps(&nodes, &[on_three(1, 1), on_three(2, 1)], 10, 10);
     let copy = |group| Step::Copy { group: GroupId(group), from: NodeId(1), to: NodeId(4) };
     assert_eq!(steps[..2], [copy(1), copy(2)]);
+}
+
+#[test]
+fn a_copy_that_moves_to_a_node_that_is_lost_goes_elsewhere_though_nothing_else_may_move() {
+    let mut nodes: Vec<Standing> = (1..=6).map(|id| standing(id, id as u8)).collect();
+    nodes[3] = Standing { receives: false, must_be_left: true, leads: false, ..nodes[3].clone() };
+    let moved = |leaving: &[u64]| {
+        let nodes = vec![NodeId(4), NodeId(2), NodeId(3)];
+        let leaving = leaving.iter().map(|node| NodeId(*node)).collect();
+        Placed { group: GroupId(1), nodes, leader: NodeId(2), leaving }
+    };
+    let to = |to| Step::Copy { group: GroupId(1), from: NodeId(4), to: NodeId(to) };
+    assert_eq!(
+        next_steps(&nodes, &[moved(&[1])], 0, 0),
+        [to(5)],
+        "not where it leaves, and not where it is lost"
+    );
+    assert_eq!(next_steps(&nodes, &[moved(&[1, 5])], 10, 0), [], "two are on their way out already");
+    assert_eq!(next_steps(&nodes, &[moved(&[])], 0, 0), [], "a move of its own is counted");
 }
 
 #[test]

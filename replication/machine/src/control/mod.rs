@@ -103,7 +103,7 @@ pub struct ControlMachine {
     /// Of every node that does not simply serve.
     duties: BTreeMap<NodeId, Duty>,
     /// The copy of each group that is on its way out.
-    moves: BTreeMap<GroupId, Replica>,
+    moves: BTreeMap<(GroupId, ReplicaId), Replica>,
 }
 
 impl Default for ControlMachine {

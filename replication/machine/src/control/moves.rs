@@ -10,6 +10,10 @@ use super::row::Stored;
 use super::{ControlDone, ControlMachine, ControlRefusal};
 use crate::{Effect, Table};
 
+/// Copies of one partition that may be on their way out at a time: one, and its successor, where that is lost
+/// before the group could do without the first.
+const LEAVING_MAX: usize = 2;
+
 /// A copy that is no longer placed, and that may still be needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Leaving {
@@ -21,7 +25,7 @@ impl Stored for Leaving {
     const TABLE: Table = Table::Move;
 
     fn key(&self) -> Vec<u8> {
-        self.group.0.to_be_bytes().to_vec()
+        [self.group.0.to_be_bytes(), self.copy.replica.0.to_be_bytes()].concat()
     }
 }
 
@@ -30,14 +34,14 @@ fn name_of(group: GroupId) -> String {
 }
 
 impl ControlMachine {
-    /// The copy of a group that is on its way out.
-    pub fn leaving(&self, group: GroupId) -> Option<&Replica> {
-        self.moves.get(&group)
+    /// The copies of a group that are on their way out.
+    pub fn leaving(&self, group: GroupId) -> impl Iterator<Item = &Replica> {
+        self.moves.range((group, ReplicaId(0))..=(group, ReplicaId(u64::MAX))).map(|(_, copy)| copy)
     }
 
     /// Every copy that is on its way out, with its group.
     pub fn all_leaving(&self) -> impl Iterator<Item = (GroupId, &Replica)> {
-        self.moves.iter().map(|(group, copy)| (*group, copy))
+        self.moves.iter().map(|((group, _), copy)| (*group, copy))
     }
 
     /// The groups of which a node should hold a copy, the control group included where it is a member.
@@ -48,6 +52,15 @@ impl ControlMachine {
         control.into_iter().chain(held.map(|placement| placement.group))
     }
 
+    /// Copies that a node gives up, and copies that it gets: the newest of each partition of which one is given up.
+    pub fn moving_at(&self, node: NodeId) -> usize {
+        let given_up = self.moves.values().filter(|copy| copy.node == node).count();
+        let placed = self.topics.values().flat_map(|topic| &topic.partitions);
+        let moving = placed.filter(|placement| self.leaving(placement.group).next().is_some());
+        let newest = moving.filter_map(|placement| placement.replicas.iter().max_by_key(|copy| copy.replica));
+        given_up + newest.filter(|copy| copy.node == node).count()
+    }
+
     /// Where everything is placed, for planning.
     pub fn board(&self) -> Vec<Placed> {
         let live = self.topics.values().filter(|topic| !topic.deleting);
@@ -55,7 +68,7 @@ impl ControlMachine {
             group: placement.group,
             nodes: placement.replicas.iter().map(|copy| copy.node).collect(),
             leader: placement.preferred_leader,
-            moving: self.moves.contains_key(&placement.group),
+            leaving: self.leaving(placement.group).map(|copy| copy.node).collect(),
         });
         placed.collect()
     }
@@ -74,8 +87,11 @@ impl ControlMachine {
         if !renewed && self.duty(to) != Duty::Serving {
             return Err(ControlRefusal::conflict("the node that should get the copy is not serving"));
         }
-        if self.moves.contains_key(&group) && !planted!(MovesTwo) {
-            return Err(ControlRefusal::conflict("another copy of the partition is moving"));
+        if self.leaving(group).count() >= LEAVING_MAX && !planted!(MovesTooMany) {
+            return Err(ControlRefusal::conflict("other copies of the partition are moving"));
+        }
+        if !renewed && self.leaving(group).any(|copy| copy.node == to) && !planted!(MovesBack) {
+            return Err(ControlRefusal::conflict("the node has a copy that is on its way out"));
         }
         let placement = self.placement(group)?;
         if !renewed && placement.replicas.iter().any(|copy| copy.node == to) {
@@ -101,7 +117,7 @@ impl ControlMachine {
             if !planted!(LosesMoveRow) {
                 effects.push(Leaving { group, copy }.put());
             }
-            self.moves.insert(group, copy);
+            self.moves.insert((group, copy.replica), copy);
         }
         Ok(ControlDone::Changed)
     }
@@ -113,14 +129,12 @@ impl ControlMachine {
         replica: ReplicaId,
         effects: &mut Vec<Effect>,
     ) -> Result<ControlDone, ControlRefusal> {
-        match self.moves.get(&group) {
-            Some(copy) if copy.replica == replica || planted!(FinishesOtherMove) => {
-                effects.push(Leaving { group, copy: *copy }.delete());
-                self.moves.remove(&group);
-                Ok(ControlDone::Changed)
-            }
-            _ => Err(ControlRefusal::not_found(name_of(group))),
-        }
+        let any = self.leaving(group).next().filter(|_| planted!(FinishesOtherMove));
+        let replica = any.map_or(replica, |copy| copy.replica);
+        let copy =
+            self.moves.remove(&(group, replica)).ok_or_else(|| ControlRefusal::not_found(name_of(group)))?;
+        effects.push(Leaving { group, copy }.delete());
+        Ok(ControlDone::Changed)
     }
 
     pub(super) fn prefer_leader(
@@ -139,7 +153,9 @@ impl ControlMachine {
     /// The moves of a topic that is gone.
     pub(super) fn forget_moves_of(&mut self, topic: &Topic, effects: &mut Vec<Effect>) {
         for Placement { group, .. } in &topic.partitions {
-            if let Some(copy) = self.moves.remove(group).filter(|_| !planted!(KeepsMoveOfDeleted)) {
+            let leaving: Vec<Replica> = self.leaving(*group).copied().collect();
+            for copy in leaving.into_iter().filter(|_| !planted!(KeepsMoveOfDeleted)) {
+                self.moves.remove(&(*group, copy.replica));
                 effects.push(Leaving { group: *group, copy }.delete());
             }
         }

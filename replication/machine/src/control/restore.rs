@@ -1,5 +1,8 @@
 //! Making the control machine of its rows.
 
+use std::collections::BTreeSet;
+
+use meridian_model::NodeId;
 use meridian_model::topology::{NodeRecord, Topic};
 
 use super::core::Core;
@@ -50,13 +53,42 @@ impl ControlMachine {
         if placements != self.groups.len() || !self.groups.keys().all(|group| group.0 < next_group) {
             return Err(CorruptState::row(Table::Topic, "a group that was not given, or was given twice"));
         }
-        if !self.moves.keys().all(|group| self.groups.contains_key(group)) {
+        if self.core.cluster.is_none() && !(self.nodes.is_empty() && self.topics.is_empty()) {
+            return Err(CorruptState::row(Table::Core, "nodes or topics of a cluster that was not formed"));
+        }
+        if !self.moves.keys().all(|(group, _)| self.groups.contains_key(group)) {
             return Err(CorruptState::row(Table::Move, "a copy of a group that is gone"));
         }
+        self.copies_agree()?;
         if !self.requests.agree(next_request) {
             return Err(CorruptState::row(Table::Request, "a number or an id that was given twice"));
         }
         Ok(())
+    }
+
+    /// Each copy has an id that was given to it alone, and each of a partition a node; one of these should lead.
+    fn copies_agree(&self) -> Result<(), CorruptState> {
+        let placements = || self.topics.values().flat_map(|topic| &topic.partitions);
+        let sound = placements().all(|placement| {
+            let nodes: BTreeSet<NodeId> = placement.replicas.iter().map(|copy| copy.node).collect();
+            nodes.len() == placement.replicas.len() && nodes.contains(&placement.preferred_leader)
+        });
+        if !sound {
+            return Err(CorruptState::row(Table::Topic, "copies that are not each on a node of its own"));
+        }
+        let copies = placements().flat_map(|placement| &placement.replicas).chain(self.moves.values());
+        let control = self.nodes.values().map(|record| record.control_replica);
+        let mut given = BTreeSet::new();
+        let unique = copies
+            .map(|copy| copy.replica)
+            .chain(control)
+            .all(|id| id.0 < self.core.next_replica && given.insert(id));
+        match unique {
+            true => Ok(()),
+            false => {
+                Err(CorruptState::row(Table::Topic, "a copy whose id was not given, or was given twice"))
+            }
+        }
     }
 
     fn take_up(&mut self, row: &Row) -> Result<(), CorruptState> {
@@ -88,7 +120,7 @@ impl ControlMachine {
             }
             Table::Move => {
                 let Leaving { group, copy } = Leaving::decode(row)?;
-                self.moves.insert(group, copy);
+                self.moves.insert((group, copy.replica), copy);
             }
             Table::ControlLog => self.log = ControlLog::decode(row)?,
             Table::Request => self.requests.insert(Remembered::decode(row)?),

@@ -17,16 +17,11 @@ impl Admin {
                 let led = board.iter().filter(|placed| self.leads(placed.group) == Some(node));
                 led.count() as u64
             };
-            let moving = |node| {
-                let moving = board.iter().filter(|placed| placed.moving && placed.nodes.contains(&node));
-                let leaving = machine.all_leaving().filter(|(_, copy)| copy.node == node);
-                (moving.count() + leaving.count()) as u64
-            };
             let nodes = machine.nodes().map(|record| pb::NodeStatus {
                 duty: duty_to_wire(machine.duty(record.node)).into(),
                 copies: machine.carries(record.node) as u64,
                 leads: leads(record.node),
-                moving: moving(record.node),
+                moving: machine.moving_at(record.node) as u64,
                 node: record.node.0,
                 client_address: record.addresses.client.clone(),
                 raft_address: record.addresses.raft.clone(),

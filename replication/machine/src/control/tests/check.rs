@@ -132,12 +132,12 @@ impl Run {
             group: placement.group,
             nodes: placement.replicas.iter().map(|copy| copy.node).collect(),
             leader: placement.preferred_leader,
-            moving: model.moving.contains_key(&placement.group.0),
+            leaving: model.moving_of(placement.group.0).map(|moving| moving.old.node).collect(),
         });
         ensure(board.eq(machine.board()), || format!("board differs: {machine:?}"))?;
         let carried = |n| machine.carries(NodeId(n)) == model.copies_on(n) + model.copies_leaving(n);
         ensure((0..=NODES_ASKED).all(carried), || format!("copies differ: {machine:?}"))?;
-        let known = |n| machine.leaving(GroupId(n)) == model.moving.get(&n).map(|moving| &moving.old);
+        let known = |n| machine.leaving(GroupId(n)).eq(model.moving_of(n).map(|moving| &moving.old));
         ensure((0..=model.next_group).all(known), || format!("moves differ: {machine:?}"))?;
         if let Some(misplaced) = model.misplaced() {
             return Err(format!("misplaced: {misplaced}"));
@@ -170,7 +170,7 @@ impl Run {
         }
         same("duties", (0..=NODES_ASKED).all(|n| machine.duty(NodeId(n)) == model.duty(n)))?;
         let leaving = machine.all_leaving().map(|(group, copy)| (group.0, *copy));
-        same("moves", leaving.eq(model.moving.iter().map(|(group, moving)| (*group, moving.old))))?;
+        same("moves", leaving.eq(model.moving.iter().map(|((group, _), moving)| (*group, moving.old))))?;
         let producers = model.topics.keys().flat_map(|topic| machine.producers_of(topic));
         let producers = producers.map(|p| (&p.topic, &p.name, p.epoch));
         same(

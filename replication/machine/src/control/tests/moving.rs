@@ -1,6 +1,6 @@
 //! Nodes that are drained, that leave and come back, and copies that move (CTL-1).
 
-use meridian_model::topology::Placement;
+use meridian_model::topology::{Placement, Replica};
 use meridian_model::{GroupId, NodeId, ReplicaId, limits};
 
 use super::*;
@@ -24,6 +24,10 @@ fn move_copy(group: GroupId, from: u64, to: u64) -> ControlChange {
     ControlChange::MoveCopy { group, from: NodeId(from), to: NodeId(to) }
 }
 
+fn leaving(cluster: &super::Cluster, group: GroupId) -> Vec<Replica> {
+    cluster.machine.leaving(group).copied().collect()
+}
+
 fn placement(cluster: &super::Cluster, name: &str) -> Placement {
     cluster.machine.topic(&topic(name)).expect("the topic").partitions[0].clone()
 }
@@ -42,14 +46,38 @@ fn a_copy_that_moves_stays_known_until_the_group_has_voted_it_out() {
     assert_eq!((new.node, after.replicas[1..].to_vec()), (NodeId(4), before.replicas[1..].to_vec()));
     assert!(before.replicas.iter().all(|copy| copy.replica != new.replica), "a new copy has a new id");
     assert_eq!(after.founders, before.founders, "a copy that moved in founds nothing");
-    assert_eq!(cluster.machine.leaving(before.group), Some(&old));
+    assert_eq!(leaving(&cluster, before.group), [old]);
     assert_eq!(cluster.machine.carries(old.node), 1, "the old copy is there still");
-    assert_eq!(cluster.reason(move_copy(before.group, 4, old.node.0)), "CONFLICT", "one at a time");
+    let moving: Vec<usize> = (1..=4).map(|number| cluster.machine.moving_at(NodeId(number))).collect();
+    let expected: Vec<usize> =
+        (1..=4).map(|number| usize::from([old.node, new.node].contains(&NodeId(number)))).collect();
+    assert_eq!(moving, expected, "copies that rest are not counted");
+    assert_eq!(cluster.reason(move_copy(before.group, 4, old.node.0)), "CONFLICT", "its copy is there still");
     let finish = |replica| ControlChange::FinishMove { group: before.group, replica };
     assert_eq!(cluster.reason(finish(new.replica)), "NOT_FOUND", "not the one that leaves");
     cluster.ok(finish(old.replica));
     assert_eq!(cluster.machine.carries(old.node), 0);
     assert_eq!(cluster.reason(finish(old.replica)), "NOT_FOUND", "once");
+}
+
+#[test]
+fn a_copy_whose_new_node_is_lost_goes_elsewhere_and_both_before_it_stay_until_voted_out() {
+    let mut cluster = four_nodes();
+    cluster.ok(ControlChange::RegisterNode { record: node(5, 105) });
+    cluster.ok(ControlChange::RegisterNode { record: node(6, 106) });
+    cluster.ok(create("lost", 1, 3, ""));
+    let before = placement(&cluster, "lost");
+    let old = before.replicas[0];
+    let free = (1..=6).filter(|node| before.replicas.iter().all(|copy| copy.node.0 != *node));
+    let free: Vec<u64> = free.collect();
+    cluster.ok(move_copy(before.group, old.node.0, free[0]));
+    let lost = placement(&cluster, "lost").replicas[0];
+    cluster.ok(move_copy(before.group, free[0], free[1]));
+    assert_eq!(leaving(&cluster, before.group), [old, lost]);
+    assert_eq!(cluster.reason(move_copy(before.group, free[1], free[2])), "CONFLICT", "two at a time");
+    cluster.ok(ControlChange::FinishMove { group: before.group, replica: lost.replica });
+    assert_eq!(leaving(&cluster, before.group), [old]);
+    cluster.ok(move_copy(before.group, free[1], free[2]));
 }
 
 #[test]
@@ -65,10 +93,12 @@ fn a_damaged_copy_is_made_anew_where_it_is_under_another_id() {
     assert_eq!((new.node, new.incarnation), (old.node, old.incarnation));
     assert!(before.replicas.iter().all(|copy| copy.replica != new.replica), "an id never returns");
     assert_eq!(after.founders, before.founders);
-    assert_eq!(cluster.machine.leaving(before.group), Some(&old), "it votes until the group says otherwise");
+    assert_eq!(leaving(&cluster, before.group), [old], "it votes until the group says otherwise");
     let other = before.replicas[0].node.0;
-    assert_eq!(cluster.reason(move_copy(before.group, other, other)), "CONFLICT", "one at a time");
-    cluster.ok(ControlChange::FinishMove { group: before.group, replica: old.replica });
+    cluster.ok(move_copy(before.group, old.node.0, old.node.0));
+    assert_eq!(leaving(&cluster, before.group), [old, new], "damaged once more");
+    assert_eq!(cluster.reason(move_copy(before.group, other, other)), "CONFLICT", "two at a time");
+    cluster.ok(ControlChange::FinishMove { group: before.group, replica: new.replica });
     cluster.ok(move_copy(before.group, other, other));
 }
 

@@ -316,12 +316,29 @@ fn rows_that_contradict_each_other_are_refused() {
         Core { next_request: 0, ..core.clone() },
         Core { next_group: u64::MAX, ..core.clone() },
         Core { next_replica: u64::MAX, ..core.clone() },
-        Core { applied_index: u64::MAX, ..core },
+        Core { applied_index: u64::MAX, ..core.clone() },
+        Core { next_replica: 4, ..core.clone() },
+        Core { cluster: None, ..core },
     ];
+    let topic_of = |change: &dyn Fn(&mut Topic)| {
+        let mut changed = cluster.machine.topic(&topic("t")).expect("a topic").clone();
+        change(&mut changed);
+        changed
+    };
+    let together = topic_of(&|topic| {
+        let placement = &mut topic.partitions[0];
+        placement.replicas[1].node = placement.replicas[0].node;
+    });
+    let leaderless = topic_of(&|topic| topic.partitions[0].preferred_leader = NodeId(99));
+    let same_id = topic_of(&|topic| {
+        let id = topic.partitions[0].replicas[0].replica;
+        topic.partitions[1].replicas[0].replica = id;
+    });
     let twin = Topic { name: topic("twin"), ..cluster.machine.topic(&topic("t")).expect("a topic").clone() };
     let copy = twin.partitions[0].replicas[0];
     let stray = Leaving { group: GroupId(99), copy };
-    let puts = changed.iter().map(Stored::put).chain([twin.put(), stray.put()]);
+    let topics = [twin.put(), together.put(), leaderless.put(), same_id.put()];
+    let puts = changed.iter().map(Stored::put).chain(topics).chain([stray.put()]);
     for put in puts {
         let Effect::Put(row) = put else { unreachable!("every one of them puts a row") };
         // The later of two rows under one key counts.

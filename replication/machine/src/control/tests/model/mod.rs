@@ -81,8 +81,8 @@ pub(super) struct Model {
     pub(super) leaving: BTreeSet<u64>,
     /// The life in which each node left that is not back.
     pub(super) gone: BTreeMap<u64, Incarnation>,
-    /// By group.
-    pub(super) moving: BTreeMap<u64, Moving>,
+    /// By group and by the copy that goes.
+    pub(super) moving: BTreeMap<(u64, u64), Moving>,
     /// Groups of which a copy has moved.
     moved: BTreeSet<u64>,
     finished: BTreeSet<TopicName>,

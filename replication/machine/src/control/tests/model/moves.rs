@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use meridian_model::topology::{Placement, Replica};
-use meridian_model::{NodeId, ReplicaId, TopicName};
+use meridian_model::{NodeId, TopicName};
 
 use super::{Model, Refused, Verdict, refuse};
 use crate::control::tests::coverage::{Coverage, Met};
@@ -30,6 +30,11 @@ impl Model {
         })
     }
 
+    /// The copies of a group that are on their way out.
+    pub(in crate::control::tests) fn moving_of(&self, group: u64) -> impl Iterator<Item = &Moving> {
+        self.moving.range((group, 0)..=(group, u64::MAX)).map(|(_, moving)| moving)
+    }
+
     fn change(&mut self, (name, number): (TopicName, usize), change: impl FnOnce(&mut Placement)) {
         let index = self.at.index;
         if let Some(topic) = self.topics.get_mut(&name) {
@@ -53,9 +58,12 @@ impl Model {
         if !renewed && self.leaving.contains(&to) {
             return conflict(met, Met::MoveToLeaving);
         }
-        if let Some(moving) = self.moving.get(&group) {
-            let back = moving.old.node == NodeId(to);
-            return conflict(met, if back { Met::MoveBackTooEarly } else { Met::MoveSecond });
+        let nodes: Vec<NodeId> = self.moving_of(group).map(|moving| moving.old.node).collect();
+        if nodes.len() > 1 {
+            return conflict(met, Met::MoveThird);
+        }
+        if !renewed && nodes.contains(&NodeId(to)) {
+            return conflict(met, Met::MoveBackTooEarly);
         }
         let (name, number) = match self.home(group) {
             None => return refuse(met, Met::MoveUnknownGroup, unknown(group)),
@@ -78,6 +86,9 @@ impl Model {
         if self.leaving.contains(&from) && !renewed {
             met.met(Met::MovedOffLeaving);
         }
+        if !nodes.is_empty() {
+            met.met(Met::MovedSecond);
+        }
         if self.moved.contains(&group) {
             met.met(Met::MovedOnceMore);
         }
@@ -88,26 +99,26 @@ impl Model {
                 placement.preferred_leader = NodeId(to);
             }
         });
-        self.moving.insert(group, Moving { old, to });
+        self.moving.insert((group, old.replica.0), Moving { old, to });
         Ok(ControlDone::Changed)
     }
 
     pub(super) fn finish_move(&mut self, group: u64, replica: u64, met: &mut Coverage) -> Verdict {
-        let Some(Moving { old, .. }) = self.moving.get(&group) else {
-            let known = self.home(group).is_some();
-            let what = if known { Met::FinishMoveOfNone } else { Met::FinishMoveUnknownGroup };
+        let Some(Moving { old, .. }) = self.moving.get(&(group, replica)) else {
+            let what = match (self.home(group), self.moving_of(group).count()) {
+                (None, _) => Met::FinishMoveUnknownGroup,
+                (Some(_), 0) => Met::FinishMoveOfNone,
+                (Some(_), _) => Met::FinishMoveOfOther,
+            };
             return refuse(met, what, unknown(group));
         };
-        if old.replica != ReplicaId(replica) {
-            return refuse(met, Met::FinishMoveOfOther, unknown(group));
-        }
         let node = self.nodes.get(&old.node.0);
         met.met(match self.home(group) {
             Some((_, _, true)) => Met::MoveFinishedWhileDeleting,
             _ if node.is_some_and(|node| node.incarnation != old.incarnation) => Met::MoveFinishedOnceWiped,
             _ => Met::MoveFinished,
         });
-        self.moving.remove(&group);
+        self.moving.remove(&(group, replica));
         self.moved.insert(group);
         Ok(ControlDone::Changed)
     }
@@ -120,7 +131,7 @@ impl Model {
         };
         let placement = &self.topics[&name].partitions[number];
         if !placement.replicas.iter().any(|copy| copy.node.0 == node) {
-            let goes = self.moving.get(&group).is_some_and(|moving| moving.old.node.0 == node);
+            let goes = self.moving_of(group).any(|moving| moving.old.node.0 == node);
             return refuse(
                 met,
                 if goes { Met::PreferCopyOnItsWay } else { Met::PreferNoCopy },
@@ -136,7 +147,9 @@ impl Model {
     /// The moves of a topic that is gone end with it.
     pub(super) fn end_moves_of(&mut self, placements: &[Placement], met: &mut Coverage) {
         for placement in placements {
-            if self.moving.remove(&placement.group.0).is_some() {
+            let before = self.moving.len();
+            self.moving.retain(|(group, _), _| *group != placement.group.0);
+            if self.moving.len() < before {
                 met.met(Met::TopicFinishedWithMove);
             }
         }
@@ -162,12 +175,13 @@ impl Model {
                 }
             }
         }
-        let lost = self.moving.iter().find(|(group, moving)| {
+        let lost = self.moving.iter().find(|((group, replica), moving)| {
             !ids.insert(moving.old.replica)
-                || self.home(**group).is_none()
+                || moving.old.replica.0 != *replica
+                || self.home(*group).is_none()
                 || !self.nodes.contains_key(&moving.old.node.0)
         });
-        if let Some((group, moving)) = lost {
+        if let Some(((group, _), moving)) = lost {
             return Some(format!("{:?} leaves group {group}", moving.old));
         }
         let stay = self.staying().count();

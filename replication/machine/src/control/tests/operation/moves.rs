@@ -29,8 +29,8 @@ pub(super) fn change(operation: u64, dice: &mut Dice<'_>, model: &Model) -> Cont
 /// What is seldom possible, where it is possible.
 fn directed(dice: &mut Dice<'_>, model: &Model) -> Option<ControlChange> {
     let on_its_way = |of: &dyn Fn(&u64, &Moving) -> bool| {
-        let found = model.moving.iter().find(|(group, moving)| of(group, moving))?;
-        Some(ControlChange::FinishMove { group: GroupId(*found.0), replica: found.1.old.replica })
+        let found = model.moving.iter().find(|((group, _), moving)| of(group, moving))?;
+        Some(ControlChange::FinishMove { group: GroupId(found.0.0), replica: found.1.old.replica })
     };
     let deleting = || model.topics.values().find(|topic| topic.deleting)?.partitions.first();
     let forget = |node: u64| ControlChange::ForgetNode { node: NodeId(node) };
@@ -38,7 +38,7 @@ fn directed(dice: &mut Dice<'_>, model: &Model) -> Option<ControlChange> {
     match dice.below(16) {
         0 => dice.pick(model.gone.keys()).map(|gone| forget(*gone)),
         1..=2 => dice.pick(model.gone.keys()).map(|gone| move_to(GroupId(model.next_group - 1), *gone)),
-        3..=7 | 15 => on_its_way(&|_, moving| {
+        3..=7 => on_its_way(&|_, moving| {
             let node = model.nodes.get(&moving.old.node.0);
             node.is_some_and(|node| node.incarnation != moving.old.incarnation)
         }),
@@ -59,8 +59,14 @@ fn directed(dice: &mut Dice<'_>, model: &Model) -> Option<ControlChange> {
             Some(move_to(deleting()?.group, *model.nodes.keys().find(|n| model.duty(**n) == Duty::Serving)?))
         }
         14 => {
-            let (group, moving) = model.moving.iter().next()?;
+            let ((group, _), moving) = model.moving.iter().next()?;
             Some(ControlChange::PreferLeader { group: GroupId(*group), node: moving.old.node })
+        }
+        15 => {
+            let two = |group: &&(u64, u64)| model.moving_of(group.0).count() > 1;
+            let (group, _) = model.moving.keys().find(two)?;
+            let to = *model.nodes.keys().find(|n| model.duty(**n) == Duty::Serving)?;
+            Some(move_to(GroupId(*group), to))
         }
         _ => None,
     }
@@ -168,9 +174,12 @@ fn placement<'a>(
     moving: bool,
 ) -> Option<&'a Placement> {
     let all = || model.topics.values().flat_map(|topic| topic.partitions.iter().map(|p| (topic.deleting, p)));
-    let moves = |placed: &Placement| model.moving.contains_key(&placed.group.0);
+    let moves = |placed: &Placement| model.moving_of(placed.group.0).next().is_some();
     let fit = all().filter(|(of, placed)| *of == deleting && moves(placed) == moving);
-    let fit: Vec<_> = fit.map(|(_, placed)| placed).collect();
+    let mut fit: Vec<_> = fit.map(|(_, placed)| placed).collect();
+    if moving && dice.below(3) > 0 && fit.iter().any(|placed| model.moving_of(placed.group.0).count() > 1) {
+        fit.retain(|placed| model.moving_of(placed.group.0).count() > 1);
+    }
     dice.pick(fit.into_iter())
         .or_else(|| all().min_by_key(|(of, _)| *of != deleting).map(|(_, placed)| placed))
 }
@@ -194,8 +203,8 @@ fn move_copy(dice: &mut Dice<'_>, model: &Model) -> ControlChange {
     if serving.is_empty() && dice.below(4) > 0 {
         return room(dice, model);
     }
-    let came_from = model.moving.get(&placed.group.0).map(|moving| moving.old.node.0);
-    let old = came_from.filter(|n| model.duty(*n) == Duty::Serving);
+    let came_from = model.moving_of(placed.group.0).map(|moving| moving.old.node.0);
+    let old = came_from.filter(|n| model.duty(*n) == Duty::Serving && !on.contains(n)).last();
     let from = match dice.below(8) {
         0 => dice.pick(serving.iter()).copied().unwrap_or(9),
         1..=5 => must_go.unwrap_or(some),
@@ -236,14 +245,14 @@ fn finish_move(dice: &mut Dice<'_>, model: &Model) -> ControlChange {
     let still = placement(dice, model, false, false).map_or(GroupId(1), |placed| placed.group);
     let on_its_way = |group: &u64| match which {
         4..=6 => model.home(*group).is_some_and(|(_, _, deleting)| deleting),
-        7..=10 => model.moving.get(group).is_some_and(|moving| {
+        7..=10 => model.moving_of(*group).any(|moving| {
             model.nodes.get(&moving.old.node.0).is_some_and(|node| node.incarnation != moving.old.incarnation)
         }),
         _ => true,
     };
-    let groups: Vec<u64> = model.moving.keys().filter(|group| on_its_way(group)).copied().collect();
-    let group = dice.pick(groups.into_iter()).or(model.moving.keys().next().copied());
-    let found = group.and_then(|group| Some((group, model.moving.get(&group)?)));
+    let found: Vec<_> = model.moving.iter().filter(|((group, _), _)| on_its_way(group)).collect();
+    let found = dice.pick(found.into_iter()).or(model.moving.iter().next());
+    let found = found.map(|((group, _), moving)| (*group, moving));
     let (group, replica) = match (which, found) {
         (0..=2, _) => (GroupId(model.next_group), ReplicaId(1)),
         (3, _) | (_, None) => (still, ReplicaId(1)),
@@ -263,7 +272,7 @@ fn prefer_leader(dice: &mut Dice<'_>, model: &Model) -> ControlChange {
     let Some(placed) = placed else {
         return ControlChange::PreferLeader { group: GroupId(model.next_group), node: NodeId(1) };
     };
-    let leaving = model.moving.get(&placed.group.0).map(|moving| moving.old.node);
+    let leaving = model.moving_of(placed.group.0).map(|moving| moving.old.node).next();
     let some = dice.pick(placed.replicas.iter()).map_or(NodeId(1), |copy| copy.node);
     let other = placed.replicas.iter().map(|copy| copy.node).find(|node| *node != placed.preferred_leader);
     let node = match which {
