@@ -17,11 +17,13 @@ pub const WINDOW_BYTES_MAX: usize = 16 * MIB;
 pub struct LimitsConfig {
     /// Bytes of batches in flight on this node.
     pub inflight_bytes: usize,
-    /// Bytes of batches that one publish stream may have unanswered.
+    /// Bytes of batches that a client is told it may leave unanswered on one publish stream.
     pub stream_credit_bytes: u64,
     /// Bytes of requests that clients have begun to send and that are not admitted yet, of all connections
     /// together. Taken before anything is decoded.
     pub receiving_bytes: usize,
+    /// Bytes of pages that readers have been given and not taken yet, of all readers together.
+    pub reading_bytes: usize,
     /// Requests of clients under way at once, streams included, of all connections together.
     pub requests_max: usize,
     /// Requests under way at once on one connection, of any listener.
@@ -60,6 +62,7 @@ impl Default for LimitsConfig {
             inflight_bytes: 256 * MIB,
             stream_credit_bytes: 32 * MIB as u64,
             receiving_bytes: 128 * MIB,
+            reading_bytes: 256 * MIB,
             requests_max: 16_384,
             streams_per_connection_max: 1_024,
             request_ms_max: 60_000,
@@ -123,6 +126,9 @@ impl LimitsConfig {
                 "limits.receiving_bytes",
                 "must hold the largest request, 8 MiB, and be below 4 GiB",
             );
+        }
+        if self.reading_bytes < RPC_BYTES_MAX || self.reading_bytes > u32::MAX as usize {
+            return wrong("limits.reading_bytes", "must hold the largest answer, 8 MiB, and be below 4 GiB");
         }
         let least = "gives each connection less than 64 KiB: raise it, or allow fewer connections";
         if (self.client_window() as usize) < WINDOW_BYTES_MIN {

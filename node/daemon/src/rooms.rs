@@ -28,7 +28,7 @@ use crate::node::NodeError;
 use crate::probe::Prober;
 use crate::routes::Routing;
 use crate::server::{self, Life};
-use crate::services::{Admin, Forwarder, Metadata, Peer, Producers, Publish, Read};
+use crate::services::{Admin, Forwarder, Metadata, Pages, Peer, Producers, Publish, Read};
 use crate::tls::Tls;
 use meridian_config::Config;
 
@@ -114,6 +114,7 @@ impl Rooms {
             registry: Arc::clone(&self.registry),
             routing: Arc::clone(&routing),
             forwarder,
+            pages: Pages::new(self.config.limits.reading_bytes),
         })
         .max_encoding_message_size(RPC_BYTES_MAX);
         let admin = AdminServiceServer::new(Admin {

@@ -21,20 +21,6 @@ pub struct Page {
     pub bounds: LogBounds,
 }
 
-impl Page {
-    /// The same, batch by batch: for whoever decodes them. What is small as stored may be large once decompressed,
-    /// so a page of batches is more than anybody should decode at once.
-    pub fn apart(mut self) -> impl Iterator<Item = Page> {
-        let batches = std::mem::take(&mut self.batches);
-        let end = batches.is_empty().then_some(self.next);
-        let bounds = self.bounds;
-        let mut skipped = self.skipped;
-        let whole = batches.into_iter().map(|batch| (batch.base.plus(u64::from(batch.count)), vec![batch]));
-        let parts = whole.chain(end.map(|next| (next, Vec::new())));
-        parts.map(move |(next, batches)| Page { batches, skipped: skipped.take(), next, bounds })
-    }
-}
-
 /// A session over one replica.
 pub struct ReadSession {
     log: Arc<dyn ReadCommitted>,

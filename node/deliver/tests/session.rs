@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::executor::block_on;
 use meridian_commitlog::memory::MemoryLog;
 use meridian_commitlog::{Append, ReadCommitted, ReadError};
-use meridian_deliver::{Page, ReadSession};
+use meridian_deliver::ReadSession;
 use meridian_model::{BatchBuilder, Codec, GroupId, Message, Offset, Start, UnixMs};
 
 const GROUP: GroupId = GroupId(3);
@@ -142,22 +142,4 @@ fn a_replica_that_is_not_here_cannot_be_read() {
     let log = log() as Arc<dyn ReadCommitted>;
     let opened = block_on(ReadSession::open(log, ABSENT, Start::Earliest, true));
     assert!(matches!(opened.err(), Some(ReadError::Unavailable(_))));
-}
-
-#[test]
-fn a_page_taken_apart_says_the_same_batch_by_batch() {
-    let log = log();
-    log.trim(GROUP, Offset(8));
-    let mut session = open(&log, Start::Offset(Offset(1)), true).expect("opens");
-    let gap = block_on(session.page()).expect("a page");
-    assert!(gap.skipped.is_some() && gap.batches.is_empty());
-    assert_eq!(gap.clone().apart().collect::<Vec<_>>(), [gap]);
-    let page = block_on(session.page()).expect("a page");
-    let parts: Vec<Page> = page.clone().apart().collect();
-    assert!(parts.len() > 1 && parts.iter().all(|part| part.batches.len() == 1));
-    for part in &parts {
-        assert_eq!(part.next, part.batches[0].base.plus(EACH));
-    }
-    assert_eq!(parts.last().map(|part| part.next), Some(page.next));
-    assert_eq!(parts.into_iter().flat_map(|part| part.batches).collect::<Vec<_>>(), page.batches);
 }

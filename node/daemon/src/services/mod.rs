@@ -17,3 +17,4 @@ pub(crate) use open_producer::Producers;
 pub(crate) use peer::Peer;
 pub(crate) use publish::Publish;
 pub(crate) use read::Read;
+pub(crate) use reading::Pages;

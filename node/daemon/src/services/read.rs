@@ -14,18 +14,14 @@ use meridian_proto::v1::{
 };
 use meridian_publish::Leader;
 use meridian_raft::Registry;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::answers::{of_read, of_route};
 use super::forward::{Forwarder, following, forwarded, is_forwarded, of_read_at};
-use super::reading::{Answers, Reading};
+use super::reading::{Answers, Pages, Reading};
 use crate::routes::Routing;
 use meridian_proto::requests::{self, topic_name};
 
-/// Pages that may wait for a slow reader.
-const PAGES: usize = 2;
 const CONFIRM_MAX: Duration = Duration::from_secs(3);
 
 /// Reads replicas here, or through the node that has them.
@@ -34,6 +30,7 @@ pub(crate) struct Read {
     pub(crate) registry: Arc<Registry>,
     pub(crate) routing: Arc<Routing>,
     pub(crate) forwarder: Arc<Forwarder>,
+    pub(crate) pages: Pages,
 }
 
 /// What it means for a read that its node cannot be reached.
@@ -87,6 +84,22 @@ impl Read {
     }
 
     /// A leader confirms that it still leads: what was acked before is then applied here.
+    /// Calls the node of a named replica and no other, or the leader.
+    async fn at<T, A>(
+        &self,
+        (group, node): (GroupId, NodeId),
+        replica_node: Option<u64>,
+        call: impl Fn(NodeId) -> A,
+    ) -> Result<T, Status>
+    where
+        A: Future<Output = Result<T, Status>>,
+    {
+        match replica_node {
+            Some(_) => call(node).await,
+            None => following(&self.routing, (group, node), call).await,
+        }
+    }
+
     async fn confirm(&self, group: GroupId) -> Result<(), Failure> {
         let gone = || Failure::new(ErrorReason::Unavailable, "the partition moved; try again");
         let group = self.registry.get(group).ok_or_else(gone)?;
@@ -111,8 +124,8 @@ impl ReadService for Read {
                         let answer = self.forwarder.read(node)?.read(forwarded(request.clone())).await;
                         answer.map_err(|status| of_read_at(node, reason, status))
                     };
-                    let answer = following(&self.routing, (group, node), read).await?;
-                    return Ok(Response::new(Box::pin(answer.into_inner())));
+                    let answer = self.at((group, node), request.replica_node, read).await?;
+                    return Ok(Response::new(Box::pin(self.pages.clone().passed_on(answer.into_inner()))));
                 }
             };
         if request.replica_node.is_none() {
@@ -122,15 +135,13 @@ impl ReadService for Read {
         let log: Arc<dyn ReadCommitted> = Arc::clone(&self.registry) as _;
         let session =
             ReadSession::open(log, group, start, request.clamp).await.map_err(|error| of_read(&error))?;
-        let (pages, outgoing) = mpsc::channel(PAGES);
         let answers = Answers {
             from: session.place(),
             decode: request.format() == ReadFormat::Messages,
             left: (request.messages_max > 0).then_some(request.messages_max),
         };
         let reading = Reading { session, answers, follow: request.follow };
-        tokio::spawn(reading.run(pages));
-        Ok(Response::new(Box::pin(ReceiverStream::new(outgoing))))
+        Ok(Response::new(Box::pin(reading.stream(self.pages.clone()))))
     }
 
     async fn get_log(&self, request: Request<GetLogRequest>) -> Result<Response<GetLogResponse>, Status> {
@@ -152,7 +163,7 @@ impl ReadService for Read {
                         let answer = self.forwarder.read(node)?.get_log(forwarded(request.clone())).await;
                         answer.map_err(|status| of_read_at(node, reason, status))
                     };
-                    return following(&self.routing, (group, node), get).await;
+                    return self.at((group, node), request.replica_node, get).await;
                 }
             };
         if request.linearizable {

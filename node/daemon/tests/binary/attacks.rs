@@ -3,26 +3,25 @@
 //! The bounds on memory are of the whole process, before and after, attackers still connected.
 
 use std::io::Write;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use meridian_model::UnixMs;
+use meridian_proto::requests::pack;
 use meridian_proto::v1::publish_service_client::PublishServiceClient;
-use meridian_proto::v1::{PlainMessage, PlainMessages, PublishRequest, publish_request};
-use meridian_sdk::admin::NewTopic;
-use meridian_sdk::{Client, ClientConfig};
+use meridian_proto::v1::publish_stream_request::Request as Sent;
+use meridian_proto::v1::{PlainMessage, PlainMessages, PublishBatch, PublishOpen, PublishStreamRequest};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 use tonic::transport::Channel;
 use tonic_types::StatusExt;
 
-use crate::process::Server;
-use crate::serve::Lone;
+use crate::victim::{Victim, client, request};
 use crate::wire::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, RST_STREAM, call, connect, end_of, field,
     frame, silent,
 };
 
-/// Attacks are measured one at a time.
-static ALONE: Mutex<()> = Mutex::new(());
 /// Memory that is not needed any more has gone back to the system by then.
 const GIVEN_BACK_MAX: Duration = Duration::from_secs(20);
 /// What an attack may cost, where nothing else is said.
@@ -31,80 +30,6 @@ const PUBLISH: &str = "/meridian.v1.PublishService/Publish";
 const PUBLISH_STREAM: &str = "/meridian.v1.PublishService/PublishStream";
 /// `ENHANCE_YOUR_CALM` (RFC 9113, section 7).
 const CALM: u32 = 0xb;
-
-/// A node, and what it needed before it was attacked.
-struct Victim {
-    lone: Lone,
-    server: Server,
-    runtime: tokio::runtime::Runtime,
-    kib_before: u64,
-    _alone: std::sync::MutexGuard<'static, ()>,
-}
-
-impl Victim {
-    fn new(limits: &str) -> Self {
-        let alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let lone = Lone::new();
-        let server = lone.serve(&format!("[limits]\n{limits}\n"));
-        lone.ready();
-        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-        let mut victim = Self { lone, server, runtime, kib_before: 0, _alone: alone };
-        let address = victim.address();
-        victim.runtime.block_on(async {
-            let client = Client::new(ClientConfig::new([address])).expect("a client");
-            client.admin().create_topic(NewTopic::new("t", 1)).await.expect("created");
-        });
-        let _warm: Vec<_> = (0..20).map(|_| victim.publish()).collect();
-        victim.kib_before = victim.kib();
-        victim
-    }
-
-    fn address(&self) -> String {
-        self.lone.address(0)
-    }
-
-    /// Memory of the process that is in use, in KiB.
-    fn kib(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.server.pid())).expect("it runs");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
-        line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
-    }
-
-    /// Publishes over a connection of its own.
-    fn publish(&self) -> Duration {
-        let address = self.address();
-        let begun = Instant::now();
-        let published = self.runtime.block_on(async { client(&address).await.publish(request(5)).await });
-        published.expect("published");
-        begun.elapsed()
-    }
-
-    /// What the attack cost. `others` are connections that must still be there while this is measured.
-    fn survives<T>(&self, attack: &str, kib_max: u64, others: T) {
-        let grown = self.kib().saturating_sub(self.kib_before);
-        let fastest = (0..3).map(|_| self.publish()).min().expect("three");
-        drop(others);
-        println!("{attack}: memory grew by {grown} KiB of {kib_max}; a publish took {fastest:?}");
-        assert!(grown < kib_max, "{attack}: memory grew by {grown} KiB");
-        assert!(fastest < Duration::from_secs(1), "{attack}: a publish took {fastest:?}");
-    }
-}
-
-async fn client(address: &str) -> PublishServiceClient<Channel> {
-    let endpoint = Channel::from_shared(format!("http://{address}")).expect("an address");
-    let channel = endpoint.connect().await.expect("it listens");
-    PublishServiceClient::new(channel).max_encoding_message_size(64 << 20)
-}
-
-fn request(bytes: usize) -> PublishRequest {
-    let message = PlainMessage { body: vec![7; bytes].into(), ..Default::default() };
-    let messages = PlainMessages { messages: vec![message] };
-    PublishRequest {
-        topic: "t".into(),
-        payload: Some(publish_request::Payload::Messages(messages)),
-        ..Default::default()
-    }
-}
 
 #[test]
 fn fifty_thousand_half_open_streams() {
@@ -331,10 +256,10 @@ async fn garbage(address: &str, path: &str) -> tonic::Status {
     tonic::Status::from_header_map(&trailers).expect("a status")
 }
 
-/// Opens a call and sends a message of 4 MiB, all but the end, on each of many connections.
-fn unfinished(victim: &Victim, path: &str) -> Vec<std::net::TcpStream> {
+/// Opens a call and sends a message of 4 MiB, all but the end, on each of so many connections.
+fn unfinished(victim: &Victim, path: &str, connections: usize) -> Vec<std::net::TcpStream> {
     let mut attackers = Vec::new();
-    for _ in 0..20 {
+    for _ in 0..connections {
         let mut stream = connect(&victim.address());
         // With its settings acknowledged the server's larger windows count.
         end_of(&mut stream, Duration::from_millis(50));
@@ -365,7 +290,7 @@ fn open_of(path: &str) -> Vec<u8> {
 #[test]
 fn requests_that_are_never_finished_take_no_more_than_their_budget() {
     let victim = Victim::new("receiving_bytes = 16777216");
-    let attackers = unfinished(&victim, PUBLISH);
+    let attackers = unfinished(&victim, PUBLISH, 20);
     std::thread::sleep(Duration::from_secs(1));
     let address = victim.address();
     let refused = victim.runtime.block_on(async { client(&address).await.publish(request(600_000)).await });
@@ -386,19 +311,53 @@ fn requests_that_are_never_finished_take_no_more_than_their_budget() {
 
 #[test]
 fn streams_whose_messages_are_never_finished_give_their_bytes_back() {
-    let victim = Victim::new("receiving_bytes = 16777216\nrequest_ms_max = 4000");
-    let attackers = unfinished(&victim, PUBLISH_STREAM);
+    const HELD_MAX: Duration = Duration::from_secs(10);
+    let victim = Victim::new("receiving_bytes = 16777216\nrequest_ms_max = 10000");
     let begun = Instant::now();
+    let attackers = unfinished(&victim, PUBLISH_STREAM, 20);
     let address = victim.address();
     let publish =
         || victim.runtime.block_on(async { client(&address).await.publish(request(600_000)).await });
     let refused = publish().expect_err("the budget is taken");
     assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}");
     while publish().is_err() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "they hold them still");
+        assert!(begun.elapsed() < 4 * HELD_MAX, "they hold them still");
         std::thread::sleep(Duration::from_millis(100));
     }
     println!("20 unfinished messages gave their bytes back after {:?}", begun.elapsed());
-    assert!(begun.elapsed() > Duration::from_secs(1));
+    assert!(begun.elapsed() >= HELD_MAX, "before their time");
     victim.survives("streams whose messages are never finished", 2 * KIB_MAX, attackers);
+}
+
+/// A batch has its place among the answers before the next one is read.
+#[test]
+fn a_stream_whose_answers_are_never_read_is_read_no_further() {
+    const BATCHES: u64 = 200_000;
+    let victim = Victim::new("");
+    let address = victim.address();
+    let message = PlainMessage { body: vec![7; 100].into(), ..PlainMessage::default() };
+    let batch = pack(PlainMessages { messages: vec![message] }, UnixMs(1)).expect("a batch");
+    let (sent, held) = victim.runtime.block_on(async {
+        let endpoint = Channel::from_shared(format!("http://{address}")).expect("an address");
+        let channel = endpoint.initial_stream_window_size(1_000).connect().await.expect("it listens");
+        let (requests, outgoing) = mpsc::channel(1);
+        let open = PublishOpen { topic: "t".into(), ..PublishOpen::default() };
+        let say = |request| PublishStreamRequest { request: Some(request) };
+        requests.send(say(Sent::Open(open))).await.expect("queued");
+        let mut client = PublishServiceClient::new(channel);
+        let answers = client.publish_stream(ReceiverStream::new(outgoing)).await.expect("opened");
+        let mut sent = 0;
+        while sent < BATCHES {
+            let next = PublishBatch { correlation: sent, batch: batch.clone(), ..PublishBatch::default() };
+            let taken = requests.send(say(Sent::Batch(next)));
+            if tokio::time::timeout(Duration::from_secs(3), taken).await.is_err() {
+                break;
+            }
+            sent += 1;
+        }
+        (sent, (requests, answers))
+    });
+    println!("{sent} batches were taken from a stream whose answers nobody reads");
+    assert!(sent < BATCHES, "it is read for ever");
+    victim.survives("a stream whose answers are never read", KIB_MAX, held);
 }

@@ -57,8 +57,8 @@ impl Founders {
     pub(crate) fn await_members(&self, at: u16, ids: &[u64], with: &[&str]) {
         let begun = Instant::now();
         loop {
-            let seen = self.members(at, with);
-            if seen == ids {
+            let seen = self.ask(at, with);
+            if seen.as_deref() == Ok(ids) {
                 return;
             }
             assert!(begun.elapsed() < PATIENCE, "{seen:?}, not {ids:?}");
@@ -68,11 +68,19 @@ impl Founders {
 
     /// The nodes that a node knows.
     pub(crate) fn members(&self, at: u16, with: &[&str]) -> Vec<u64> {
+        self.ask(at, with).expect("an answer")
+    }
+
+    /// The same, or what `status` says instead.
+    fn ask(&self, at: u16, with: &[&str]) -> Result<Vec<u64>, String> {
         let address = self.client(at);
         let asked = ["--server", &address, "--timeout", "3s", "--output", "json", "status"];
         let output = run(&[&asked[..], with].concat());
-        let status: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-        let nodes = status["nodes"].as_array().cloned().unwrap_or_default();
-        nodes.iter().filter_map(|node| node["node"].as_u64()).collect()
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+        }
+        let status: Value = serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())?;
+        let nodes = status["nodes"].as_array().ok_or("no nodes")?;
+        Ok(nodes.iter().filter_map(|node| node["node"].as_u64()).collect())
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::authority::Authority;
 use crate::founders::Founders;
 
-/// Longer than a node tries to register before it says why it cannot.
+/// Some rounds of asking to be let in.
 const TRIES: Duration = Duration::from_secs(3);
 
 #[test]

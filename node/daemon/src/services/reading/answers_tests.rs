@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use futures::StreamExt;
 use meridian_commitlog::memory::MemoryLog;
 use meridian_commitlog::{Append, ReadCommitted};
 use meridian_deliver::ReadSession;
 use meridian_model::{BatchBuilder, Codec, GroupId, Message, Start, UnixMs};
-use tokio::sync::mpsc;
 
-use super::super::Reading;
+use super::super::{Pages, Reading};
 use super::*;
 
 const GROUP: GroupId = GroupId(7);
@@ -47,22 +47,15 @@ async fn reading(log: &Arc<MemoryLog>, start: u64, decode: bool, left: Option<u6
 }
 
 async fn all(reading: Reading) -> Vec<ReadResponse> {
-    let (pages, mut answers) = mpsc::channel(1);
-    tokio::spawn(reading.run(pages));
-    let mut all = Vec::new();
-    while let Some(answer) = answers.recv().await {
-        all.push(answer.expect("reads"));
-    }
-    all
+    reading.stream(Pages::new(RPC_BYTES_MAX)).map(|answer| answer.expect("reads")).collect().await
 }
 
 #[tokio::test]
 async fn each_message_comes_once_however_large_the_batches_are_decoded() {
     let log = filled().await;
     let (start, mut next, mut most) = (3, 3_u64, 0);
-    let (pages, mut answers) = mpsc::channel(1);
-    tokio::spawn(reading(&log, start, true, None).await.run(pages));
-    while let Some(answer) = answers.recv().await {
+    let mut answers = Box::pin(reading(&log, start, true, None).await.stream(Pages::new(RPC_BYTES_MAX)));
+    while let Some(answer) = answers.next().await {
         let answer = answer.expect("reads");
         for message in &answer.messages {
             assert_eq!((message.offset, &message.body[..8]), (next, &next.to_be_bytes()[..]));
