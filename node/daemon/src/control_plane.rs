@@ -16,6 +16,8 @@ use meridian_raft::network::Links;
 use meridian_raft::{ClockBook, Group, ProposeError, Registry, Reply};
 use tokio::time::Instant;
 
+use crate::arrival::{is_answer, never_sent};
+
 /// How long one attempt may take.
 const ATTEMPT_MAX: Duration = Duration::from_secs(3);
 const RETRY_AFTER: Duration = Duration::from_millis(50);
@@ -64,6 +66,18 @@ enum Attempt {
     /// Certainly not proposed; somebody else may lead.
     NotLeader(Option<NodeId>),
     Failed(ControlError),
+}
+
+/// What became of a change that a peer was asked to propose. It answers Unavailable only before it proposes.
+fn of_proposal(status: &tonic::Status) -> ControlError {
+    let why = status.message().into();
+    match status.code() {
+        _ if never_sent(status) => ControlError::Unavailable(why),
+        _ if !is_answer(status) => ControlError::Indeterminate(why),
+        tonic::Code::Unknown => ControlError::Indeterminate(why),
+        tonic::Code::FailedPrecondition => ControlError::Foreign(why),
+        _ => ControlError::Unavailable(why),
+    }
 }
 
 impl ControlPlane {
@@ -157,14 +171,7 @@ impl ControlPlane {
         let Ok(mut client) = self.links.client(node) else { return Attempt::NotLeader(None) };
         match tokio::time::timeout(ATTEMPT_MAX, client.propose_control(request)).await {
             Err(_) => Attempt::Failed(ControlError::Indeterminate(format!("{node} did not answer in time"))),
-            Ok(Err(status)) if status.code() == tonic::Code::Unknown => {
-                Attempt::Failed(ControlError::Indeterminate(status.message().into()))
-            }
-            Ok(Err(status)) if status.code() == tonic::Code::FailedPrecondition => {
-                Attempt::Failed(ControlError::Foreign(status.message().into()))
-            }
-            // The peer answers Unavailable only before it proposes; a connection that breaks says Unknown.
-            Ok(Err(status)) => Attempt::Failed(ControlError::Unavailable(status.message().into())),
+            Ok(Err(status)) => Attempt::Failed(of_proposal(&status)),
             Ok(Ok(response)) => {
                 let response = response.into_inner();
                 if response.not_leader {

@@ -1,5 +1,6 @@
 //! The daemon: one node, wired from its rooms.
 
+mod arrival;
 pub mod comparison;
 pub mod control_plane;
 mod entrance;

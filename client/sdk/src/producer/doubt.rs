@@ -22,13 +22,19 @@ const ANSWER_MAX: Duration = Duration::from_millis(500);
 
 type Asked = Option<Result<Arc<TopicRoute>, Error>>;
 
+/// A question under way, and since when the node was silent when it was asked.
+struct Asking {
+    quiet_since: Instant,
+    answer: JoinHandle<Asked>,
+}
+
 /// The doubt about one node.
 pub(super) struct Doubt {
     shared: Arc<Shared>,
     topic: String,
     address: String,
     /// A task of its own: partitions wait for each other's question, so it must go on when nobody looks.
-    asking: Option<JoinHandle<Asked>>,
+    asking: Option<Asking>,
     asked: Option<Instant>,
 }
 
@@ -45,8 +51,9 @@ impl Doubt {
     /// What others say of the topic, once the node has been silent since `quiet_since` for too long. Cancel safe.
     pub(super) async fn others_say(&mut self, quiet_since: Instant) -> Arc<TopicRoute> {
         loop {
-            if let Some(asking) = &mut self.asking {
-                let answer = asking.await;
+            // The node may have spoken since an answer was asked for: then that one is old.
+            if let Some(asking) = self.asking.as_mut().filter(|asking| asking.quiet_since == quiet_since) {
+                let answer = (&mut asking.answer).await;
                 (self.asking, self.asked) = (None, Some(Instant::now()));
                 if let Ok(Some(Ok(route))) = answer {
                     return route;
@@ -56,9 +63,10 @@ impl Doubt {
             tokio::time::sleep_until(again.max(quiet_since + DOUBT_AFTER)).await;
             self.suspect();
             let (shared, topic) = (Arc::clone(&self.shared), self.topic.clone());
-            self.asking = Some(tokio::spawn(async move {
+            let answer = tokio::spawn(async move {
                 tokio::time::timeout(ANSWER_MAX, shared.lookup_again(&topic)).await.ok()
-            }));
+            });
+            self.asking = Some(Asking { quiet_since, answer });
         }
     }
 

@@ -153,8 +153,7 @@ impl Lane {
         if self.work.is_some() || self.queue.in_flight() > 0 || !has_work {
             return;
         }
-        let detour = self.link.as_ref().is_some_and(|link| link.is_detour);
-        if detour && self.linked_at.elapsed() >= DETOUR_MAX {
+        if self.detour_is_over() {
             // There may be a straight way by now.
             (self.link, self.must_ask) = (None, true);
         }
@@ -187,6 +186,10 @@ impl Lane {
         }
     }
 
+    fn detour_is_over(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.is_detour) && self.linked_at.elapsed() >= DETOUR_MAX
+    }
+
     /// Sends what may be sent now; packs new batches only when they can go at once.
     fn send(&mut self, now: Instant) {
         if self.work.is_some() || self.must_renew || self.fenced_by.is_some() {
@@ -198,7 +201,8 @@ impl Lane {
             }
             let copy = match self.queue.next_copy(now) {
                 Some(copy) => copy,
-                None if self.freeze(now) => continue,
+                // Nothing new goes by a detour that is over: what is out comes back, and then the way is looked for.
+                None if !self.detour_is_over() && self.freeze(now) => continue,
                 None => return,
             };
             let submission = Submission {

@@ -170,7 +170,8 @@ impl LinkTask {
         let why = self.serve(&mut inbound).await;
         self.queue.close();
         let mut lost: Vec<Submission> = self.waiting.take().into_iter().collect();
-        while let Ok(submission) = self.queue.try_recv() {
+        // To the end: a submission may be on its way into the queue still.
+        while let Some(submission) = self.queue.recv().await {
             lost.push(submission);
         }
         tracing::debug!(?why, outstanding = self.outstanding.len(), "publish stream ended");

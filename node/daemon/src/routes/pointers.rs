@@ -18,38 +18,40 @@ enum Pointer {
 }
 
 impl Pointers {
-    /// One of the candidates: `first`, where nothing is known.
+    /// One of the candidates, and the same one from now on: `first`, where nothing is known.
     pub(super) fn ask(&self, group: GroupId, first: NodeId, candidates: &[NodeId]) -> Option<NodeId> {
-        let pointer = self.0.lock().get(&group).copied().unwrap_or(Pointer::Ask(first));
-        match pointer {
+        let mut pointers = self.0.lock();
+        match pointers.get(&group).copied().unwrap_or(Pointer::Ask(first)) {
             Pointer::Ask(node) if candidates.contains(&node) => Some(node),
             Pointer::Ask(node) | Pointer::AskAfter(node) => {
                 let later = candidates.iter().filter(|candidate| **candidate > node).min();
-                later.or(candidates.iter().min()).copied()
+                let chosen = later.or(candidates.iter().min()).copied()?;
+                point(&mut pointers, group, Pointer::Ask(chosen));
+                Some(chosen)
             }
         }
     }
 
     pub(super) fn told(&self, group: GroupId, leader: NodeId) {
-        self.point(group, Pointer::Ask(leader));
+        point(&mut self.0.lock(), group, Pointer::Ask(leader));
     }
 
     /// Nothing, where another node is to be asked by now.
     pub(super) fn failed(&self, group: GroupId, node: NodeId) {
-        let known = self.0.lock().get(&group).copied();
-        if known.is_none_or(|known| matches!(known, Pointer::Ask(asked) if asked == node)) {
-            self.point(group, Pointer::AskAfter(node));
-        }
-    }
-
-    fn point(&self, group: GroupId, pointer: Pointer) {
         let mut pointers = self.0.lock();
-        // Groups that are gone leave theirs behind. What is forgotten is asked anew.
-        if pointers.len() as u64 >= GROUPS_MAX && !pointers.contains_key(&group) {
-            pointers.clear();
+        let known = pointers.get(&group).copied();
+        if known.is_none_or(|known| matches!(known, Pointer::Ask(asked) if asked == node)) {
+            point(&mut pointers, group, Pointer::AskAfter(node));
         }
-        pointers.insert(group, pointer);
     }
+}
+
+fn point(pointers: &mut BTreeMap<GroupId, Pointer>, group: GroupId, pointer: Pointer) {
+    // Groups that are gone leave theirs behind. What is forgotten is asked anew.
+    if pointers.len() as u64 >= GROUPS_MAX && !pointers.contains_key(&group) {
+        pointers.clear();
+    }
+    pointers.insert(group, pointer);
 }
 
 #[cfg(test)]
@@ -71,7 +73,8 @@ mod tests {
             pointers.failed(GROUP, asked);
             pointers.failed(GROUP, asked);
             assert_eq!(ask(), Some(NodeId(next)), "after {asked}, of which two requests said so");
-            pointers.told(GROUP, NodeId(next));
+            pointers.failed(GROUP, asked);
+            assert_eq!(ask(), Some(NodeId(next)), "a third one that {asked} kept waiting says nothing new");
         }
     }
 

@@ -15,9 +15,10 @@ use meridian_raft::network::Links;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 
-pub(super) use relay::{Returned, fail};
+pub(super) use relay::{Returned, fail, refusal};
 pub(super) use stream::ForwardedStream;
 
+use crate::arrival::never_sent;
 use crate::routes::Routing;
 
 /// The metadata key that marks a forwarded request: it is not forwarded again.
@@ -50,8 +51,8 @@ fn unreachable(node: NodeId) -> Failure {
 /// What becomes of a forwarded publish whose answer is this status. What the leader said stands. What the
 /// connection said is no answer: without one nothing was sent, and when one breaks nobody knows.
 pub(super) fn of_publish_at(node: NodeId, status: Status) -> Status {
-    if Failure::told_by(&status).is_some() {
-        return status;
+    if let Some(told) = Failure::told_by(&status) {
+        return of_told(node, status, told);
     }
     match never_sent(&status) {
         true => unreachable(node).into(),
@@ -62,8 +63,26 @@ pub(super) fn of_publish_at(node: NodeId, status: Status) -> Status {
 /// The same for a read, which may be repeated.
 pub(super) fn of_read_at(node: NodeId, reason: ErrorReason, status: Status) -> Status {
     match Failure::told_by(&status) {
-        Some(_) => status,
+        Some(told) => of_told(node, status, told),
         None => Failure::new(reason, format!("{node} cannot be reached; try again")).into(),
+    }
+}
+
+fn of_told(node: NodeId, status: Status, told: Failure) -> Status {
+    match told.reason() {
+        ErrorReason::NotFound => not_behind(node, told).into(),
+        _ => status,
+    }
+}
+
+/// A node that does not know a topic which this one knows lags behind, or this one does: it is no answer yet.
+fn not_behind(node: NodeId, told: Failure) -> Failure {
+    match told.reason() {
+        ErrorReason::NotFound => Failure::new(
+            ErrorReason::Unavailable,
+            format!("{node} leads the partition and does not know its topic yet, or no more; try again"),
+        ),
+        _ => told,
     }
 }
 
@@ -129,12 +148,6 @@ where
 
 fn broken(node: NodeId) -> String {
     format!("the connection to {node} broke before it answered")
-}
-
-fn never_sent(status: &Status) -> bool {
-    let first: &(dyn std::error::Error + 'static) = status;
-    std::iter::successors(Some(first), |error| error.source())
-        .any(|error| error.downcast_ref::<tonic::ConnectError>().is_some())
 }
 
 impl Forwarder {

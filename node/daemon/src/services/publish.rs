@@ -22,7 +22,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::answers::{of_publish, of_route};
 use super::forward::{
     ForwardedStream, Forwarder, Returned, fail, following, forwarded, is_forwarded, not_redirected,
-    of_publish_at,
+    of_publish_at, refusal,
 };
 use super::open_producer::Producers;
 use crate::intake::Held;
@@ -252,16 +252,18 @@ impl PublishingStream {
                 return fail(&self.answers, correlation, failure).await;
             }
         };
-        let (routing, answers) = (Arc::clone(&self.service.routing), self.answers.clone());
+        // A batch has its place among the answers before the next one is read: who reads no answers sends no more.
+        let Ok(place) = self.answers.clone().reserve_owned().await else { return };
+        let routing = Arc::clone(&self.service.routing);
         tokio::spawn(async move {
-            match outcome.await {
+            let response = match outcome.await {
                 Ok(published) => {
                     let ack = PublishBatchAck { correlation, ack: Some(ack(partition, published)) };
-                    let _ =
-                        answers.send(Ok(PublishStreamResponse { response: Some(Answer::Ack(ack)) })).await;
+                    PublishStreamResponse { response: Some(Answer::Ack(ack)) }
                 }
-                Err(error) => fail(&answers, correlation, told(&error, &routing, redirects)).await,
-            }
+                Err(error) => refusal(correlation, told(&error, &routing, redirects)),
+            };
+            place.send(Ok(response));
         });
     }
 }

@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-use super::{Forwarder, broken, forwarded, knows_nothing, moved, named, unreachable};
+use super::{Forwarder, broken, forwarded, knows_nothing, moved, named, not_behind, unreachable};
 
 /// The way to a client's stream.
 pub(super) type Answers = mpsc::Sender<Result<PublishStreamResponse, Status>>;
@@ -54,12 +54,16 @@ impl Passed {
     }
 }
 
+/// What a client is told of a batch that was refused.
+pub(in super::super) fn refusal(correlation: u64, failure: Failure) -> PublishStreamResponse {
+    let failure = PublishBatchFailure { correlation, failure: Some(failure) };
+    PublishStreamResponse { response: Some(Answer::Failure(failure)) }
+}
+
 /// Answers a batch of the client's stream.
 pub(in super::super) async fn fail(answers: &Answers, correlation: u64, failure: Failure) {
-    let failure = PublishBatchFailure { correlation, failure: Some(failure) };
-    let response = PublishStreamResponse { response: Some(Answer::Failure(failure)) };
     // The client may have gone.
-    let _ = answers.send(Ok(response)).await;
+    let _ = answers.send(Ok(refusal(correlation, failure))).await;
 }
 
 /// Relays batches to one leader until either side ends; whatever is unanswered then is indeterminate.
@@ -75,13 +79,18 @@ pub(super) struct Relay {
 impl Relay {
     pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Passed>) {
         let (requests, outgoing) = mpsc::channel(8);
-        if let Some(incoming) = self.open(&requests, outgoing).await {
-            self.relay(requests, incoming, &mut queue).await;
-        }
+        let unsent = match self.open(&requests, outgoing).await {
+            Ok(incoming) => {
+                self.relay(requests, incoming, &mut queue).await;
+                unreachable(self.node)
+            }
+            Err(refused) => refused,
+        };
         queue.close();
-        while let Ok(passed) = queue.try_recv() {
-            fail(&self.answers, passed.batch.correlation, unreachable(self.node)).await;
-            self.give_back(&passed, Fate::Lost);
+        // To the end: a batch may be on its way into the queue still.
+        while let Some(passed) = queue.recv().await {
+            fail(&self.answers, passed.batch.correlation, unsent.clone()).await;
+            self.give_back(&passed, if knows_nothing(&unsent) { Fate::Lost } else { Fate::Answered });
         }
         for (correlation, passed) in std::mem::take(&mut self.unanswered) {
             let failure = Failure::new(ErrorReason::Indeterminate, broken(self.node));
@@ -95,16 +104,22 @@ impl Relay {
         let _ = self.returns.send(passed.returned(self.node, fate));
     }
 
+    /// No batch was sent where this fails.
     async fn open(
         &self,
         requests: &mpsc::Sender<PublishStreamRequest>,
         outgoing: mpsc::Receiver<PublishStreamRequest>,
-    ) -> Option<Streaming<PublishStreamResponse>> {
+    ) -> Result<Streaming<PublishStreamResponse>, Failure> {
         let open = PublishOpen { topic: self.topic.clone(), accept_redirect: true };
-        let mut client = self.forwarder.publish(self.node).ok()?;
-        requests.send(PublishStreamRequest { request: Some(Sent::Open(open)) }).await.ok()?;
+        let mut client = self.forwarder.publish(self.node)?;
+        let opening = PublishStreamRequest { request: Some(Sent::Open(open)) };
+        requests.send(opening).await.map_err(|_| unreachable(self.node))?;
         let answer = client.publish_stream(forwarded(ReceiverStream::new(outgoing))).await;
-        Some(answer.ok()?.into_inner())
+        let refused = |status: Status| match Failure::told_by(&status) {
+            Some(failure) => not_behind(self.node, failure),
+            None => unreachable(self.node),
+        };
+        Ok(answer.map_err(refused)?.into_inner())
     }
 
     async fn relay(

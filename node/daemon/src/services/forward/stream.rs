@@ -72,7 +72,17 @@ impl ForwardedStream {
     }
 
     async fn pass(&mut self, node: NodeId, passed: Passed) {
-        let relay = self.relays.entry(node).or_insert_with(|| {
+        // A relay may have ended long ago, with the leader of that time: then another one begins.
+        let Err(mpsc::error::SendError(passed)) = self.relay(node).send(passed).await else { return };
+        self.relays.remove(&node);
+        let Err(mpsc::error::SendError(passed)) = self.relay(node).send(passed).await else { return };
+        self.relays.remove(&node);
+        fail(&self.answers, passed.batch.correlation, unreachable(node)).await;
+        let _ = self.returns.0.send(passed.returned(node, Fate::Lost));
+    }
+
+    fn relay(&mut self, node: NodeId) -> &mpsc::Sender<Passed> {
+        self.relays.entry(node).or_insert_with(|| {
             let (batches, queue) = mpsc::channel(QUEUE);
             let relay = Relay {
                 forwarder: Arc::clone(&self.forwarder),
@@ -84,12 +94,7 @@ impl ForwardedStream {
             };
             tokio::spawn(relay.run(queue));
             batches
-        });
-        if let Err(mpsc::error::SendError(passed)) = relay.send(passed).await {
-            self.relays.remove(&node);
-            fail(&self.answers, passed.batch.correlation, unreachable(node)).await;
-            let _ = self.returns.0.send(passed.returned(node, Fate::Lost));
-        }
+        })
     }
 
     /// What comes back from a node, for [`ForwardedStream::go_on`]. Cancel safe; without end.
