@@ -21,6 +21,11 @@ impl Comparison {
         !same && self.differing.lock().insert((group, node), index).is_none()
     }
 
+    /// Forgets the differences from replicas that are not there any more.
+    pub fn forget(&self, is_there: impl Fn(GroupId, NodeId) -> bool) {
+        self.differing.lock().retain(|(group, node), _| is_there(*group, *node));
+    }
+
     /// Digests compared so far.
     pub fn compared(&self) -> u64 {
         self.compared.load(Ordering::Relaxed)

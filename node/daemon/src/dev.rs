@@ -78,6 +78,7 @@ pub(crate) async fn run(args: DevArgs, opened: &mut Vec<Opened>) -> ExitCode {
 }
 
 async fn play(args: &DevArgs, opened: &mut Vec<Opened>) -> Result<(), ServeError> {
+    let told_to_stop = serve::told_to_stop().map_err(ServeError::Signals)?;
     let mut nodes = Vec::new();
     for id in 1..=args.nodes {
         nodes.push(serve::start(args.config(id), opened).await?);
@@ -98,7 +99,7 @@ async fn play(args: &DevArgs, opened: &mut Vec<Opened>) -> Result<(), ServeError
     let failure = {
         let failures = nodes.iter_mut().map(|node| Box::pin(node.failed()));
         tokio::select! {
-            () = serve::told_to_stop() => None,
+            () = told_to_stop => None,
             (error, ..) = futures::future::select_all(failures) => Some(error),
         }
     };

@@ -1,5 +1,7 @@
 //! The data folder: whose it is, which format it has, and what happens when it is damaged.
 
+mod aside;
+
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -8,11 +10,13 @@ use std::path::{Path, PathBuf};
 use meridian_model::{Incarnation, NodeId};
 use serde::{Deserialize, Serialize};
 
+use aside::{finish_quarantine, forget, quarantine_number};
+pub use aside::{is_rejoining, new_quarantine, note_rejoining, quarantines, replaced_through};
+
 /// The format this build writes.
 pub const FORMAT: u32 = 1;
 const IDENTITY: &str = "meridian.json";
-const QUARANTINE: &str = "quarantine-";
-const REJOINING: &str = "REJOINING";
+const CONDEMNED: &str = "CONDEMNED";
 
 /// What `meridian.json` in the data folder says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,7 +101,6 @@ pub enum FolderError {
 pub struct DataFolder {
     path: PathBuf,
     incarnation: Incarnation,
-    fresh: bool,
     may_only_join: bool,
     _lock: File,
 }
@@ -114,14 +117,15 @@ impl DataFolder {
         fs::create_dir_all(path).map_err(io)?;
         let lock = lock(path)?;
         let file = path.join(IDENTITY);
-        let ((incarnation, may_only_join), fresh) = match fs::read(&file) {
-            Ok(bytes) => (check(&file, &bytes, node, cluster)?, false),
+        let (incarnation, may_only_join) = match fs::read(&file) {
+            Ok(bytes) => check(&file, &bytes, node, cluster)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                ((found(path, node, cluster, Incarnation::from_u128(draw()), false)?, false), true)
+                let had_a_life = finish_quarantine(path).map_err(io)?;
+                (found(path, node, cluster, Incarnation::from_u128(draw()), had_a_life)?, had_a_life)
             }
             Err(error) => return Err(io(error)),
         };
-        Ok(Self { path: path.to_path_buf(), incarnation, fresh, may_only_join, _lock: lock })
+        Ok(Self { path: path.to_path_buf(), incarnation, may_only_join, _lock: lock })
     }
 
     /// This life of the folder.
@@ -132,11 +136,6 @@ impl DataFolder {
     /// Whether this life may join a cluster but never found one.
     pub fn may_only_join(&self) -> bool {
         self.may_only_join
-    }
-
-    /// Whether it was made just now.
-    pub fn is_fresh(&self) -> bool {
-        self.fresh
     }
 
     /// The folder.
@@ -158,15 +157,10 @@ impl DataFolder {
     ) -> Result<PathBuf, FolderError> {
         let io = |error| FolderError::Io { path: self.path.clone(), error };
         let aside = new_quarantine(&self.path).map_err(io)?;
-        // The identity goes first: a crash in between leaves a folder that is fresh, not one that is trusted.
-        fs::rename(self.path.join(IDENTITY), aside.join(IDENTITY)).map_err(io)?;
-        if self.engine().exists() {
-            fs::rename(self.engine(), aside.join("engine")).map_err(io)?;
-        }
-        forget_rejoining(&self.path).map_err(io)?;
+        self.set_aside(&aside).map_err(io)?;
         self.incarnation = found(&self.path, node, cluster, Incarnation::from_u128(draw()), true)?;
-        self.fresh = true;
         self.may_only_join = true;
+        forget(&self.path.join(CONDEMNED)).map_err(io)?;
         Ok(aside)
     }
 
@@ -179,66 +173,37 @@ impl DataFolder {
         if quarantine_number(name.as_ref()).is_none() || !whole {
             return Err(FolderError::NothingToRestore(from));
         }
-        if is_rejoining(&self.path) {
+        if quarantine_number(name.as_ref()) <= replaced_through(&self.path) {
             return Err(FolderError::Replaced(self.path.clone()));
         }
         let aside = new_quarantine(&self.path).map_err(io)?;
-        // As when something is set aside, the identity goes first; the restored one comes last.
-        fs::rename(self.path.join(IDENTITY), aside.join(IDENTITY)).map_err(io)?;
-        if self.engine().exists() {
-            fs::rename(self.engine(), aside.join("engine")).map_err(io)?;
-        }
+        self.set_aside(&aside).map_err(io)?;
+        // The identity comes last: a crash before it leaves everything to be put back once more.
         fs::rename(from.join("engine"), self.engine()).map_err(io)?;
         fs::rename(from.join(IDENTITY), self.path.join(IDENTITY)).map_err(io)?;
         File::open(&self.path).and_then(|folder| folder.sync_all()).map_err(io)?;
         Ok(aside)
     }
 
+    /// The identity goes first: whoever opens the folder after a crash in between goes on with this.
+    fn set_aside(&self, aside: &Path) -> io::Result<()> {
+        fs::rename(self.path.join(IDENTITY), aside.join(IDENTITY))?;
+        if self.engine().exists() {
+            fs::rename(self.engine(), aside.join("engine"))?;
+        }
+        Ok(())
+    }
+
     /// Marks the data as not to be trusted at the next start.
     pub fn condemn(path: &Path, why: &str) -> io::Result<()> {
-        fs::write(path.join("CONDEMNED"), format!("{why}\n"))?;
+        fs::write(path.join(CONDEMNED), format!("{why}\n"))?;
         File::open(path)?.sync_all()
     }
 
-    /// Whether a running node found damage before; the mark is taken away.
-    pub fn take_condemned(&self) -> Option<String> {
-        let mark = self.path.join("CONDEMNED");
-        let why = fs::read_to_string(&mark).ok()?;
-        fs::remove_file(&mark).ok()?;
+    /// Whether a running node found damage before, and which. The mark stays until the data is set aside.
+    pub fn condemned(&self) -> Option<String> {
+        let why = fs::read_to_string(self.path.join(CONDEMNED)).ok()?;
         Some(why.trim().to_string())
-    }
-}
-
-/// A new folder for what is set aside.
-pub fn new_quarantine(path: &Path) -> io::Result<PathBuf> {
-    let taken = fs::read_dir(path)?.flatten().filter_map(|entry| quarantine_number(&entry.file_name()));
-    let aside = path.join(format!("{QUARANTINE}{}", taken.max().unwrap_or(0) + 1));
-    fs::create_dir(&aside)?;
-    File::open(path)?.sync_all()?;
-    Ok(aside)
-}
-
-/// The number of a folder with things set aside.
-pub fn quarantine_number(name: &std::ffi::OsStr) -> Option<u64> {
-    name.to_str()?.strip_prefix(QUARANTINE)?.parse().ok()
-}
-
-/// Whether this life has asked the cluster for new copies, or may: from then on what is set aside is of no use to
-/// the cluster.
-pub fn is_rejoining(path: &Path) -> bool {
-    path.join(REJOINING).exists()
-}
-
-/// Remembers that, before it is done.
-pub fn note_rejoining(path: &Path) -> io::Result<()> {
-    File::create(path.join(REJOINING))?.sync_all()?;
-    File::open(path)?.sync_all()
-}
-
-fn forget_rejoining(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path.join(REJOINING)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
     }
 }
 
@@ -307,11 +272,10 @@ mod tests {
     fn a_folder_keeps_its_incarnation_and_its_owner() {
         let temp = tempfile::tempdir().expect("a folder");
         let first = DataFolder::open(temp.path(), N1, "c", || 7).expect("opens");
-        assert!(first.is_fresh());
         assert!(matches!(DataFolder::open(temp.path(), N1, "c", || 8), Err(FolderError::InUse(_))));
         drop(first);
         let again = DataFolder::open(temp.path(), N1, "c", || 8).expect("opens");
-        assert_eq!((again.incarnation(), again.is_fresh()), (Incarnation::from_u128(7), false));
+        assert_eq!(again.incarnation(), Incarnation::from_u128(7));
         drop(again);
         let other = DataFolder::open(temp.path(), NodeId(2), "c", || 8);
         assert!(matches!(other, Err(FolderError::OtherNode { .. })));
@@ -354,12 +318,60 @@ mod tests {
         assert!(matches!(folder.restore("../elsewhere"), Err(FolderError::NothingToRestore(_))));
         note_rejoining(temp.path()).expect("notes");
         assert!(matches!(folder.restore("quarantine-1"), Err(FolderError::Replaced(_))));
-        forget_rejoining(temp.path()).expect("forgets");
+        fs::remove_file(temp.path().join(aside::REJOINING)).expect("forgets");
         let aside = folder.restore("quarantine-1").expect("puts back");
         assert!(aside.join(IDENTITY).exists(), "the life in between is kept, too");
         assert_eq!(fs::read_to_string(folder.engine().join("data")).expect("reads"), "old");
         drop(folder);
         let again = DataFolder::open(temp.path(), N1, "c", || 8).expect("opens");
         assert_eq!((again.incarnation(), again.may_only_join()), (Incarnation::from_u128(7), false));
+    }
+
+    /// A folder with an engine, and a mark that its data is damaged.
+    fn condemned(path: &Path) -> DataFolder {
+        let folder = DataFolder::open(path, N1, "c", || 7).expect("opens");
+        fs::create_dir(folder.engine()).expect("makes");
+        fs::write(folder.engine().join("data"), "damaged").expect("writes");
+        DataFolder::condemn(path, "a bit").expect("marks");
+        folder
+    }
+
+    #[test]
+    fn a_quarantine_that_was_interrupted_is_finished_and_its_life_never_founds() {
+        for steps in 1..=3 {
+            let temp = tempfile::tempdir().expect("a folder");
+            let folder = condemned(temp.path());
+            assert_eq!(folder.condemned().as_deref(), Some("a bit"), "until it is set aside");
+            let aside = new_quarantine(temp.path()).expect("makes");
+            if steps > 1 {
+                fs::rename(temp.path().join(IDENTITY), aside.join(IDENTITY)).expect("moves");
+            }
+            if steps > 2 {
+                fs::rename(folder.engine(), aside.join("engine")).expect("moves");
+            }
+            drop(folder);
+            let again = DataFolder::open(temp.path(), N1, "c", || 9).expect("opens");
+            if steps == 1 {
+                assert_eq!(again.condemned().as_deref(), Some("a bit"), "nothing was moved yet");
+                continue;
+            }
+            assert!(again.may_only_join() && again.condemned().is_none(), "after {steps} steps");
+            assert!(aside.join("engine/data").exists() && !again.engine().exists(), "after {steps} steps");
+            assert_eq!(again.incarnation(), Incarnation::from_u128(9));
+        }
+    }
+
+    #[test]
+    fn a_life_that_was_replaced_is_not_put_back_also_when_the_next_one_is_set_aside() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let mut folder = condemned(temp.path());
+        folder.quarantine(N1, "c", || 9).expect("moves");
+        note_rejoining(temp.path()).expect("notes");
+        fs::create_dir(folder.engine()).expect("makes");
+        folder.quarantine(N1, "c", || 10).expect("moves");
+        assert!(!is_rejoining(temp.path()), "the second life was not replaced");
+        assert!(matches!(folder.restore("quarantine-1"), Err(FolderError::Replaced(_))));
+        folder.restore("quarantine-2").expect("puts back");
+        assert_eq!(folder.path(), temp.path());
     }
 }

@@ -24,6 +24,8 @@ use crate::probe::Prober;
 use meridian_config::Config;
 
 const RETRY_AFTER: Duration = Duration::from_millis(150);
+/// The longest pause between two questions of a node that waits for a quorum of others.
+const WAITING_PAUSE_MAX: Duration = Duration::from_secs(2);
 const REGISTER_MAX: Duration = Duration::from_secs(10);
 
 /// What is stored about a replica that runs here.
@@ -244,23 +246,28 @@ impl Formation {
             return Ok(());
         };
         let founders = || self.config.cluster.nodes.iter().map(|node| NodeId(node.id));
-        let mut said = String::new();
+        let (mut said, mut pause) = (String::new(), RETRY_AFTER);
         loop {
             let elsewhere = self.prober.elsewhere(founders()).await;
             let lacking: Vec<String> = elsewhere.lacking().map(|group| group.to_string()).collect();
             if elsewhere.held.contains(&GroupId::CONTROL) && lacking.is_empty() {
                 return folder::note_rejoining(folder);
             }
-            let lacking = lacking.join(", ");
-            if lacking != said || said.is_empty() {
+            let lacking = match lacking.is_empty() {
+                true => "nothing is known of them".to_string(),
+                false => lacking.join(", "),
+            };
+            if lacking != said {
                 tracing::warn!(
                     lacking,
                     "damaged data was set aside here, and without it these groups have no quorum: this node waits \
                      for other nodes, or for `meridian recover`"
                 );
-                said = if lacking.is_empty() { "nothing is known of them".into() } else { lacking };
+                said = lacking;
             }
-            tokio::time::sleep(RETRY_AFTER).await;
+            // Each question costs the others a round of every group.
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(WAITING_PAUSE_MAX);
         }
     }
 

@@ -62,29 +62,27 @@ fn recover(config: &Config, args: &RecoverArgs) -> Result<(), FolderError> {
 }
 
 fn list(path: &Path) -> std::io::Result<()> {
-    let entries = std::fs::read_dir(path)?.flatten();
-    let mut found: Vec<_> = entries
-        .filter_map(|entry| Some((folder::quarantine_number(&entry.file_name())?, entry.path())))
-        .collect();
-    found.sort();
+    let found = folder::quarantines(path)?;
     if found.is_empty() {
         println!("Nothing is set aside in {}.", path.display());
         return Ok(());
     }
+    let replaced = folder::replaced_through(path);
     for (number, aside) in &found {
+        let of_use = match Some(*number) <= replaced {
+            true => "; replaced by new copies, it may be deleted",
+            false => "",
+        };
         match std::fs::read_to_string(aside.join("WHY")) {
-            Ok(why) => println!("quarantine-{number}  a copy of one group: {}", why.trim()),
-            Err(_) => println!("quarantine-{number}  everything this node had"),
+            Ok(why) => println!("quarantine-{number}  a copy of one group: {}{of_use}", why.trim()),
+            Err(_) => println!("quarantine-{number}  everything this node had{of_use}"),
         }
     }
-    match folder::is_rejoining(path) {
-        true => println!(
-            "The cluster was asked for new copies: nothing of this can be put back, it may be deleted."
-        ),
-        false => println!(
+    if !folder::is_rejoining(path) {
+        println!(
             "Where the cluster has no quorum without it: repair it, then `--restore quarantine-N`; or give it up with \
              `--rejoin`."
-        ),
+        );
     }
     Ok(())
 }

@@ -35,6 +35,8 @@ pub(crate) enum ServeError {
     Engine(#[from] EngineError),
     #[error(transparent)]
     Node(#[from] NodeError),
+    #[error("signals cannot be waited for: {0}")]
+    Signals(std::io::Error),
     #[error("cannot write the ready file {path}: {error}")]
     Ready { path: String, error: std::io::Error },
 }
@@ -85,6 +87,8 @@ pub(crate) async fn run(path: &Path, opened: &mut Vec<Opened>) -> ExitCode {
 async fn serve(config: Config, opened: &mut Vec<Opened>) -> Result<(), ServeError> {
     let data = config.node.data.clone();
     let ready_file = config.node.ready_file.clone();
+    // Before anybody can know that it runs.
+    let told_to_stop = told_to_stop().map_err(ServeError::Signals)?;
     let mut node = start(config, opened).await?;
     if let Some(path) = ready_file {
         let ready = serde_json::json!({
@@ -102,7 +106,7 @@ async fn serve(config: Config, opened: &mut Vec<Opened>) -> Result<(), ServeErro
         written.map_err(|error| ServeError::Ready { path: path.display().to_string(), error })?;
     }
     let failure = tokio::select! {
-        () = told_to_stop() => None,
+        () = told_to_stop => None,
         error = node.failed() => Some(error),
     };
     let Some(failure) = failure else {
@@ -132,8 +136,7 @@ pub(crate) async fn start(config: Config, opened: &mut Vec<Opened>) -> Result<No
     if options.unsafe_no_sync {
         tracing::warn!("storage.unsafe_no_sync is set: acknowledged messages WILL be lost when power fails");
     }
-    let damage = folder.take_condemned();
-    let engine = match damage {
+    let engine = match folder.condemned() {
         Some(why) => Err(EngineError::Corruption(why)),
         None => RocksEngine::open(&folder.engine(), &options),
     };
@@ -169,16 +172,14 @@ pub(crate) fn draw() -> u128 {
     u128::from(next_random()) << 64 | u128::from(next_random())
 }
 
-/// SIGINT or SIGTERM.
-pub(crate) async fn told_to_stop() {
+/// SIGINT or SIGTERM. From the call on they do not end the process by themselves.
+pub(crate) fn told_to_stop() -> std::io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
         }
-        Err(_) => drop(tokio::signal::ctrl_c().await),
-    }
+    })
 }

@@ -4,37 +4,78 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use meridian_machine::control::ControlChange;
 use meridian_model::{GroupId, ReplicaId};
 use meridian_storage::keys::meta;
 use meridian_storage::{Durability, Family, WriteSet};
+use tokio::time::Instant;
 
 use super::Keeper;
 use crate::folder;
 use crate::formation::StoredReplica;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The longest pause between two questions whether others hold a group: each costs them a round.
+const ASK_PAUSE_MAX: Duration = Duration::from_secs(10);
 const CHANGE_MAX: Duration = Duration::from_secs(10);
 
 pub(super) async fn keep(keeper: Keeper) {
     let mut found = keeper.parts.disk.damaged_groups();
-    let mut condemned = BTreeSet::new();
+    let mut waiting = Waiting::default();
     loop {
         let damaged = found.borrow_and_update().clone();
-        condemned.retain(|group| damaged.contains_key(group));
+        waiting.condemned.retain(|group| damaged.contains_key(group));
         for (group, why) in &damaged {
-            if condemned.insert(*group)
-                && let Err(error) = keeper.condemn(*group, why).await
-            {
-                tracing::error!(%group, %error, "a damaged copy could not be set aside");
+            // Also one that was being opened when the damage was found.
+            if keeper.parts.disk.is_damaged(*group) {
+                keeper.stop(*group).await;
+            }
+            if waiting.condemned.contains(group) {
+                continue;
+            }
+            match keeper.condemn(*group, why).await {
+                Ok(()) => waiting.add(*group),
+                Err(error) => {
+                    tracing::error!(%group, %error, "a damaged copy could not be kept aside: it is not replaced yet");
+                }
             }
         }
-        if !condemned.is_empty() {
-            keeper.renew(&condemned).await;
+        if waiting.ask_now() {
+            keeper.renew(&waiting.condemned).await;
         }
         let _ = tokio::time::timeout(LOOK_EVERY, found.changed()).await;
+    }
+}
+
+/// Condemned copies that are not replaced yet, and when others are asked about them again.
+struct Waiting {
+    condemned: BTreeSet<GroupId>,
+    ask_at: Instant,
+    pause: Duration,
+}
+
+impl Default for Waiting {
+    fn default() -> Self {
+        Self { condemned: BTreeSet::new(), ask_at: Instant::now(), pause: LOOK_EVERY }
+    }
+}
+
+impl Waiting {
+    fn add(&mut self, group: GroupId) {
+        self.condemned.insert(group);
+        (self.ask_at, self.pause) = (Instant::now(), LOOK_EVERY);
+    }
+
+    fn ask_now(&mut self) -> bool {
+        let due = !self.condemned.is_empty() && self.ask_at <= Instant::now();
+        if due {
+            self.ask_at = Instant::now() + self.pause;
+            self.pause = (self.pause * 2).min(ASK_PAUSE_MAX);
+        }
+        due
     }
 }
 
@@ -46,23 +87,30 @@ pub(super) async fn condemned(keeper: &Keeper, group: GroupId) -> io::Result<Opt
 }
 
 impl Keeper {
-    /// Stops a damaged copy for good and keeps what is stored, unless that was done before.
+    /// Keeps what is stored of a damaged copy, unless that was done before.
     async fn condemn(&self, group: GroupId, why: &str) -> io::Result<()> {
-        self.stop(group).await;
         if condemned(self, group).await?.is_some() {
             return Ok(());
         }
         tracing::error!(%group, why, "messages of this copy are damaged: it stops, and is made anew from others");
+        if let Some(data) = self.folder.as_deref() {
+            let aside = folder::new_quarantine(data)?;
+            if let Err(error) = self.keep_aside(&aside, &format!("{group}: {why}\n")).await {
+                std::fs::remove_dir_all(&aside)?;
+                return Err(error);
+            }
+            tracing::warn!(%group, quarantine = %aside.display(), "a copy of the damaged data is kept");
+        }
+        // Last: whoever finds this written may replace the copy.
         let mut set = WriteSet::default();
         set.put(Family::Meta, meta::encode(group, meta::Fact::Condemned), why.as_bytes().to_vec());
-        self.parts.writer.write(set, Durability::Synced).await?;
-        let Some(data) = self.folder.as_deref() else { return Ok(()) };
-        let aside = folder::new_quarantine(data)?;
-        std::fs::write(aside.join("WHY"), format!("{group}: {why}\n"))?;
+        Ok(self.parts.writer.write(set, Durability::Synced).await?)
+    }
+
+    async fn keep_aside(&self, aside: &Path, why: &str) -> io::Result<()> {
+        std::fs::write(aside.join("WHY"), why)?;
         let engine = aside.join("engine");
-        self.parts.disk.read(move |from| from.keep_aside(&engine)).await?;
-        tracing::warn!(%group, quarantine = %aside.display(), "a copy of the damaged data is kept");
-        Ok(())
+        Ok(self.parts.disk.read(move |from| from.keep_aside(&engine)).await?)
     }
 
     /// Asks for new copies where others hold the group; forgets copies that are not wanted here any more.

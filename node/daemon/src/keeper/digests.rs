@@ -20,7 +20,10 @@ pub(super) async fn keep(keeper: Keeper) {
         tokio::time::sleep(EVERY).await;
         let nodes = keeper.control.look(|machine| machine.nodes().map(|record| record.node).collect());
         let nodes: BTreeSet<NodeId> = nodes.unwrap_or_default();
-        seen.retain(|(node, _), _| nodes.contains(node));
+        let is_there =
+            |group: GroupId, node: NodeId| nodes.contains(&node) && keeper.registry.get(group).is_some();
+        seen.retain(|(node, group), _| is_there(*group, *node));
+        keeper.comparison.forget(is_there);
         for node in nodes.into_iter().filter(|node| *node != keeper.own) {
             match keeper.digests_of(node).await {
                 Ok(digests) => keeper.compare(node, &digests, &mut seen),
