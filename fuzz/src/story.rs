@@ -1,11 +1,13 @@
 //! A checkpoint and what came after it, as one input: rows that a machine is restored from, then entries.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 
 use bytes::Bytes;
-use meridian_machine::{Effect, Row, Table};
+use meridian_machine::{CorruptState, Effect, Row, Table};
 
-use crate::frames;
+use crate::targets::Met;
+use crate::{frames, memory};
 
 /// The tag of a frame that is an entry with a command. Every other known tag is a table's, and the frame a row.
 const COMMAND: u8 = 0;
@@ -15,14 +17,14 @@ const BLANK: u8 = 255;
 /// What an input tells.
 pub(crate) struct Story {
     /// The checkpoint.
-    pub(crate) disk: Disk,
+    disk: Disk,
     /// What was applied after it. `None`: an entry that is no command.
-    pub(crate) entries: Vec<Option<Bytes>>,
+    entries: Vec<Option<Bytes>>,
 }
 
 impl Story {
     /// Reads a story. Frames that are nothing are passed over.
-    pub(crate) fn read(input: &[u8]) -> Self {
+    fn read(input: &[u8]) -> Self {
         let mut story = Story { disk: Disk::default(), entries: Vec::new() };
         for frame in frames::split(input) {
             match frame.split_first() {
@@ -46,6 +48,39 @@ impl Story {
         });
         frames::join(rows.chain(entries))
     }
+}
+
+/// Restores a machine in at most `bytes_max` bytes, and applies the entries. Halfway through these a second machine
+/// is restored of what the first has left, and must go on like it.
+pub(crate) fn check_halves<M: PartialEq + Debug>(
+    input: &[u8],
+    bytes_max: usize,
+    restore: impl Fn(&Disk) -> Result<M, CorruptState>,
+    mut apply: impl FnMut(&mut M, Option<&Bytes>) -> Vec<Effect>,
+) -> Met {
+    let Story { mut disk, entries } = Story::read(input);
+    let restored = memory::within(bytes_max, || restore(&disk));
+    let Ok(mut machine) = restored else { return Met::Refused };
+    let (first, second) = entries.split_at(entries.len() / 2);
+    for entry in first {
+        disk.write(&apply(&mut machine, entry.as_ref()));
+    }
+    let mut twin = match restore(&disk) {
+        // Rows may be taken that are a step before the end of counting, and the step be made.
+        Err(CorruptState::Uncountable { .. }) => return Met::Refused,
+        restored => restored.expect("a machine's own rows"),
+    };
+    assert_eq!(twin, machine, "the rows are the whole state");
+    for entry in second {
+        let effects = apply(&mut machine, entry.as_ref());
+        assert_eq!(apply(&mut twin, entry.as_ref()), effects, "replicas write the same rows");
+        disk.write(&effects);
+    }
+    match restore(&disk) {
+        Err(CorruptState::Uncountable { .. }) => return Met::Refused,
+        restored => assert_eq!(restored.as_ref(), Ok(&machine)),
+    }
+    Met::Understood
 }
 
 /// What the effects of a machine leave behind.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use meridian_harness::cluster::{Cluster, Setup, Timing};
 use meridian_harness::net::Placement;
 use meridian_harness::run::Run;
@@ -96,11 +96,25 @@ impl Region {
         }
     }
 
+    /// Waits until no node has a copy of any topic: what was deleted is gone, and takes nothing from what is measured.
+    pub(super) async fn await_empty(&self) -> Result<()> {
+        let begun = Instant::now();
+        for id in self.cluster.ids() {
+            while self.cluster.ask(id).await?.groups.iter().any(|group| !group.topic.is_empty()) {
+                ensure!(begun.elapsed() < SPREAD_MAX, "node {id} has copies of deleted topics still");
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        }
+        Ok(())
+    }
+
     /// Waits until leaders are spread and have stayed where they are for so long. Returns where that is.
     pub(super) async fn steady(&self, still_for: Duration) -> Result<BTreeMap<u64, Vec<u32>>> {
         self.spread().await?;
+        let begun = Instant::now();
         let (mut seen, mut since) = (self.led().await?, Instant::now());
         while since.elapsed() < still_for {
+            ensure!(begun.elapsed() < SPREAD_MAX, "leaders do not stay where they are");
             tokio::time::sleep(LOOK_EVERY).await;
             let now = self.led().await?;
             if now != seen {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
 use super::board::Watched;
@@ -95,11 +95,17 @@ async fn one(
         Death::Kill => region.cluster.node(*node)?.kill(),
         Death::Silence => region.cluster.network().silence(*node),
     })?;
+    board.installed();
     while fault.elapsed() < RETURN_MAX && board.look(affected).iter().any(|seen| seen.resumed.is_none()) {
         tokio::time::sleep(LOOK_EVERY).await;
     }
     tokio::time::sleep(WATCHED_AFTER).await;
     let (seen, seen_elsewhere) = (board.look(affected), board.look(&others));
+    if death == Death::Silence {
+        let dropped = region.cluster.network().dropped()?;
+        let silent = dropped.iter().any(|(of, packets)| of == node && *packets > 0);
+        ensure!(silent, "node {node} was never silent: {dropped:?}");
+    }
     match death {
         Death::Kill => drop(region.cluster.start_node(*node).await?),
         Death::Silence => tokio::task::block_in_place(|| region.cluster.network().cut(&[]))?,

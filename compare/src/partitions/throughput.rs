@@ -1,8 +1,6 @@
 //! The same keys over six partitions and over many, in turn, at the highest rate.
 
-use std::time::Duration;
-
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -13,9 +11,6 @@ use crate::child;
 const FEW: u32 = 6;
 /// So many that every partition gets its share of them.
 const KEYS: &str = "100000";
-/// How long a topic that was deleted may take to be gone from every node.
-const PAUSE: Duration = Duration::from_secs(5);
-
 /// Messages a second of every turn.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Throughput {
@@ -48,7 +43,7 @@ pub(super) async fn measure(
     let program = meridian_harness::cluster::binary()?;
     for turn in 1..=turns {
         for partitions in [FEW, many] {
-            tokio::time::sleep(PAUSE).await;
+            region.await_empty().await?;
             let count = partitions.to_string();
             let report = child::json(
                 &program,
@@ -70,7 +65,9 @@ pub(super) async fn measure(
                 ],
             )
             .await?;
-            let rate = report["messages_per_s"].as_f64().unwrap_or(f64::NAN);
+            let errors = report["errors"].as_object();
+            ensure!(errors.is_none_or(serde_json::Map::is_empty), "the load had errors: {errors:?}");
+            let rate = report["messages_per_s"].as_f64().context("a load without a rate")?;
             story.say(format!("  turn {turn}: {partitions} partitions, {rate:.0} messages/s of 1 KiB"));
             if partitions == FEW { &mut measured.few } else { &mut measured.many }.push(rate);
             measured.reports.push(report);

@@ -39,7 +39,7 @@ fn assert_sense(config: &Config) {
     assert_eq!(ids.len(), config.cluster.nodes.len(), "two nodes have one number");
     assert_eq!(name::check("cluster.name", &config.cluster.name), Ok(()));
     let timing = config.timing();
-    assert!(timing.heartbeat_ms > 0 && timing.election_ms_min / 2 >= timing.heartbeat_ms);
+    assert!(timing.heartbeat_ms > 0 && (timing.election_ms_min - 1) / 2 >= timing.heartbeat_ms);
     assert!(timing.election_ms_max > timing.election_ms_min);
     assert!((1..=100).contains(&config.storage.watermark_percent));
     let limits = &config.limits;

@@ -1,44 +1,28 @@
 //! The control group's checkpoint: rows that no machine left are refused, in memory that they account for. What is
 //! restored takes commands without harm, and leaves rows of which the same machine is restored again.
 
+mod copies;
+
 use bytes::Bytes;
 use meridian_machine::control::{ControlChange, ControlCommand, ControlMachine, Duty};
-use meridian_machine::{At, Command, CorruptState, Effect};
+use meridian_machine::{At, Command, Effect};
 use meridian_model::topology::{NodeAddresses, NodeRecord, Retention};
 use meridian_model::{ClusterId, GroupId, Incarnation, NodeId, ReplicaId, TopicName, UnixMs};
 
 use super::{Met, room};
-use crate::memory;
-use crate::story::{Disk, Story};
+use crate::story::{self, Disk, Story};
 
 /// Set aside before a list is read, by whoever reads one.
 const AHEAD_BYTES: usize = 1024 * 1024;
 
-/// The input is rows, then entries. Halfway through these a second machine is restored, and must go on like the first.
+/// The input is rows, then entries.
 pub(super) fn check(input: &[u8]) -> Met {
-    let Story { mut disk, entries } = Story::read(input);
-    let restored = memory::within(AHEAD_BYTES + room(input, 64), || ControlMachine::restore(disk.rows()));
-    let Ok(mut machine) = restored else { return Met::Refused };
-    let half = entries.len() / 2;
-    for entry in &entries[..half] {
-        disk.write(&apply(&mut machine, entry.as_ref()));
-    }
-    let mut twin = match ControlMachine::restore(disk.rows()) {
-        // Rows may be taken that are a step before the end of counting, and the step be made.
-        Err(CorruptState::Uncountable { .. }) => return Met::Refused,
-        restored => restored.expect("a machine's own rows"),
-    };
-    assert_eq!(twin, machine, "the rows are the whole state");
-    for entry in &entries[half..] {
-        let effects = apply(&mut machine, entry.as_ref());
-        assert_eq!(apply(&mut twin, entry.as_ref()), effects, "replicas write the same rows");
-        disk.write(&effects);
-    }
-    match ControlMachine::restore(disk.rows()) {
-        Err(CorruptState::Uncountable { .. }) => return Met::Refused,
-        restored => assert_eq!(restored.as_ref(), Ok(&machine)),
-    }
-    Met::Understood
+    story::check_halves(
+        input,
+        AHEAD_BYTES + room(input, 64),
+        |disk: &Disk| ControlMachine::restore(disk.rows()),
+        apply,
+    )
 }
 
 /// Applies one entry, and looks at everything that can be seen.
@@ -57,7 +41,7 @@ fn apply(machine: &mut ControlMachine, entry: Option<&Bytes>) -> Vec<Effect> {
     for (group, copy) in machine.all_leaving() {
         assert!(machine.group(group).is_some(), "{copy:?} of a group that is gone");
     }
-    assert!(machine.board().len() <= partitions);
+    copies::assert_sound(machine);
     effects
 }
 

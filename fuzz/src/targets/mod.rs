@@ -56,3 +56,21 @@ pub fn find(name: &str) -> Option<&'static Target> {
 fn room(input: &[u8], per_byte: usize) -> usize {
     64 * 1024 + per_byte * input.len()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_of_message_has_a_seed() {
+        let request = ("request", request::seeds(), request::KINDS.len());
+        let peer = ("peer", peer::seeds(), peer::KINDS.len());
+        for (name, seeds, kinds) in [request, peer] {
+            let first = seeds.iter().filter_map(|seed| seed.first().copied());
+            let seeded: BTreeSet<usize> = first.map(usize::from).collect();
+            assert_eq!(seeded, (0..kinds).collect::<BTreeSet<usize>>(), "{name}");
+        }
+    }
+}

@@ -1,60 +1,78 @@
 //! A partition's checkpoint: rows that no machine left are refused, in memory that they account for. What is
-//! restored takes commands without harm, and leaves rows of which the same machine is restored again.
+//! restored takes commands without harm, gives offsets without gaps, and leaves rows of which the same machine is
+//! restored again.
 
 use bytes::Bytes;
 use meridian_machine::command::{AppendItem, PartitionCommand, PartitionPolicy};
-use meridian_machine::{At, Command, CorruptState, Effect, PartitionMachine};
+use meridian_machine::{At, Command, Effect, PartitionMachine, PartitionReply};
 use meridian_model::batch::FLAG_NAMED_PRODUCER;
-use meridian_model::{BatchBuilder, Codec, LogId, Message, ProducerId, UnixMs};
+use meridian_model::{BatchBuilder, Codec, LogId, Message, Offset, ProducerId, UnixMs};
 
 use super::{Met, room};
-use crate::story::{Disk, Story};
-use crate::{heal, memory};
+use crate::heal;
+use crate::story::{self, Disk, Story};
 
 const LOG: LogId = LogId::from_u128(0xfeed);
 
-/// The input is rows, then entries. Halfway through these a second machine is restored, and must go on like the first.
+/// The input is rows, then entries.
 pub(super) fn check(input: &[u8]) -> Met {
-    let Story { mut disk, entries } = Story::read(input);
-    let restored = memory::within(room(input, 64), || PartitionMachine::restore(LOG, disk.rows()));
-    let Ok(mut machine) = restored else { return Met::Refused };
-    let half = entries.len() / 2;
-    for entry in &entries[..half] {
-        disk.write(&apply(&mut machine, entry.as_ref()));
-    }
-    let mut twin = match PartitionMachine::restore(LOG, disk.rows()) {
-        // Rows may be taken that are a step before the end of counting, and the step be made.
-        Err(CorruptState::Uncountable { .. }) => return Met::Refused,
-        restored => restored.expect("a machine's own rows"),
-    };
-    assert_eq!(twin, machine, "the rows are the whole state");
-    for entry in &entries[half..] {
-        let effects = apply(&mut machine, entry.as_ref());
-        assert_eq!(apply(&mut twin, entry.as_ref()), effects, "replicas write the same rows");
-        disk.write(&effects);
-    }
-    match PartitionMachine::restore(LOG, disk.rows()) {
-        Err(CorruptState::Uncountable { .. }) => return Met::Refused,
-        restored => assert_eq!(restored.as_ref(), Ok(&machine)),
-    }
-    Met::Understood
+    story::check_halves(
+        input,
+        room(input, 64),
+        |disk: &Disk| PartitionMachine::restore(LOG, disk.rows()),
+        apply,
+    )
 }
 
-/// Applies one entry, and looks at everything that can be seen.
+/// Applies one entry, and compares what can be seen with what was there before and what was done.
 fn apply(machine: &mut PartitionMachine, entry: Option<&Bytes>) -> Vec<Effect> {
     let applied = machine.last_applied();
     let at = At { term: applied.term, index: applied.index + 1 };
-    let (end, mut effects) = (machine.end(), Vec::new());
-    match entry.map(|entry| (entry.len() as u64, Command::decode(entry.clone()))) {
+    let (start, end, held) = (machine.start(), machine.end(), machine.log_bytes());
+    let mut effects = Vec::new();
+    let reply = match entry.map(|entry| (entry.len() as u64, Command::decode(entry.clone()))) {
         Some((bytes, Ok(Command::Partition(command)))) => {
-            machine.apply(at, bytes, &healed(command), &mut effects);
+            Some(machine.apply(at, bytes, &healed(command), &mut effects))
         }
-        _ => machine.skip(at, &mut effects),
-    }
-    assert!(machine.start() <= machine.end() && machine.end() >= end, "offsets never go back");
-    assert_eq!(machine.message_count(), machine.end().0 - machine.start().0);
-    assert!(machine.segments().map(|segment| segment.bytes).sum::<u64>() <= machine.log_bytes());
+        _ => {
+            machine.skip(at, &mut effects);
+            None
+        }
+    };
+    let (end, stored) = stored(at, end, &effects);
+    assert_eq!(machine.end(), end, "an offset for each message that was stored");
+    let removed = match reply {
+        Some(PartitionReply::Trimmed { removed_bytes, .. }) => removed_bytes,
+        _ => 0,
+    };
+    assert_eq!(machine.log_bytes() + removed, held + stored, "bytes come with batches and go with segments");
+    assert!(start <= machine.start(), "the log's start never goes back");
+    assert_segments(machine);
     effects
+}
+
+/// What the effects of an entry store: the offset after it, where `end` was the one before, and the bytes.
+fn stored(at: At, mut end: Offset, effects: &[Effect]) -> (Offset, u64) {
+    let mut bytes = 0;
+    for effect in effects {
+        if let Effect::Index { base, row } = effect {
+            assert_eq!((row.index, *base), (at.index, end), "a batch begins where the one before it ended");
+            end = base.plus(u64::from(row.count));
+            bytes += u64::from(row.bytes);
+        }
+    }
+    (end, bytes)
+}
+
+/// Segments follow each other from the log's start on, in entries that were applied and offsets that were given.
+fn assert_segments(machine: &PartitionMachine) {
+    let mut index = machine.start_boundary().map_or(0, |boundary| boundary.at.index);
+    let mut end = machine.start();
+    for segment in machine.segments() {
+        assert!(index < segment.at.index && end <= segment.end, "{segment:?} follows {index} and {end}");
+        (index, end) = (segment.at.index, segment.end);
+    }
+    assert!(index <= machine.last_applied().index && end <= machine.end(), "{index} and {end} are beyond it");
 }
 
 /// Batches get past the machine's look at their header: whoever can propose can compute a checksum.

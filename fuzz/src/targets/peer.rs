@@ -21,7 +21,7 @@ use super::{Met, room};
 use crate::memory;
 
 /// What the first byte of an input chooses: a message, and what is made of it.
-const KINDS: &[fn(&[u8]) -> Met] = &[
+pub(super) const KINDS: &[fn(&[u8]) -> Met] = &[
     exchange,
     send_snapshot,
     propose,
@@ -30,6 +30,12 @@ const KINDS: &[fn(&[u8]) -> Met] = &[
     plain::<pb::ReadControlIndexRequest>,
     plain::<pb::ExchangeResponse>,
     plain::<pb::ProbeResponse>,
+    snapshot_answer,
+    plain::<pb::ProposeControlResponse>,
+    plain::<pb::ReadControlIndexResponse>,
+    plain::<pb::FenceResponse>,
+    plain::<pb::StateDigestsRequest>,
+    plain::<pb::StateDigestsResponse>,
 ];
 
 /// The input is the kind of a message, then the message.
@@ -95,6 +101,12 @@ fn send_snapshot(bytes: &[u8]) -> Met {
         Some(Part::End(_)) => Met::Understood,
         None => Met::Refused,
     }
+}
+
+/// The answer to a snapshot: the vote of whoever took it.
+fn snapshot_answer(bytes: &[u8]) -> Met {
+    let Some(answer) = decode::<pb::SendSnapshotResponse>(bytes) else { return Met::Refused };
+    met(voted(answer.vote, None))
 }
 
 /// A row that is taken in lies, once it is in place, where its family is looked for.

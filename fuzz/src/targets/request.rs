@@ -22,7 +22,7 @@ use super::{Met, room};
 use crate::memory;
 
 /// What the first byte of an input chooses: a message, and what is made of it.
-const KINDS: &[fn(&[u8]) -> Met] = &[
+pub(super) const KINDS: &[fn(&[u8]) -> Met] = &[
     publish,
     publish_stream,
     open_producer,

@@ -8,7 +8,7 @@ use meridian_checker::Promise;
 use meridian_harness::arena::{Arena, Plan, count, large_run, say};
 use meridian_harness::fault::{Damage, Injury};
 use meridian_harness::wait;
-use meridian_harness::workload::Spec;
+use meridian_harness::workload::{Spec, Workload};
 use meridian_sdk::Retention;
 
 const TOPIC: &str = "events";
@@ -107,16 +107,18 @@ async fn a_damaged_majority_waits_to_be_repaired_and_loses_nothing() -> Result<(
         arena.faults.kill(victim)?;
         injuries.push((victim, arena.faults.damage(victim, Damage::WalPayload, &mut chance)?));
     }
+    // From here on one of three is left: nothing more may be acked, also not while the two wait with empty disks.
+    let acked = at_rest(&workload).await;
     for (victim, _) in &injuries {
         arena.faults.restart(Damage::WalPayload.name(), *victim).await?;
         let waits =
             async || arena.cluster.node(*victim).ok()?.log_tail().contains("have no quorum").then_some(());
         wait::until("the damaged node waits", CATCH_UP, waits).await?;
     }
-    let acked = workload.tally().acked();
     for (victim, injury) in &injuries {
         arena.faults.kill(*victim)?;
-        arena.recover(*victim, &[])?;
+        let listed = arena.recover(*victim, &[])?;
+        ensure!(listed.contains("quarantine-1"), "what was set aside is not listed: {listed}");
         repair(&arena, *victim, injury)?;
         arena.recover(*victim, &["--restore", "quarantine-1"])?;
     }
@@ -130,6 +132,17 @@ async fn a_damaged_majority_waits_to_be_repaired_and_loses_nothing() -> Result<(
     arena.expect_pass(&judged)?;
     arena.finish();
     Ok(())
+}
+
+/// How much is acked, once no ack is on its way any more.
+async fn at_rest(workload: &Workload) -> u64 {
+    loop {
+        let before = workload.tally().acked();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        if workload.tally().acked() == before {
+            return before;
+        }
+    }
 }
 
 /// Takes an injury back, in the folder where the node has put the damaged file.

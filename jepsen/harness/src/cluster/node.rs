@@ -151,18 +151,6 @@ impl Node {
         self.process.is_some()
     }
 
-    /// Memory of the process that is in use, in bytes.
-    ///
-    /// # Errors
-    /// If it does not run.
-    pub fn resident_bytes(&self) -> Result<u64> {
-        let process = self.process.as_ref().context("it does not run")?;
-        let status = fs::read_to_string(format!("/proc/{}/status", process.pid()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-        let kib: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
-        Ok(kib * 1024)
-    }
-
     /// How the last process ended, if it did so by itself.
     pub fn own_exit(&mut self) -> Option<Exit> {
         match self.is_running() || self.ended_by_us {

@@ -47,6 +47,8 @@ pub(crate) struct Settings {
     pub(crate) storage: StorageConfig,
     /// Memory for the recent entries of all groups, where it is not the default.
     pub(crate) tail_bytes: Option<usize>,
+    /// Shortest and longest silence before an election, where they are not those of other tests.
+    pub(crate) election_ms: Option<(u64, u64)>,
     /// How copies and leaders move; by default leaders stay where a test puts them.
     pub(crate) membership: Option<MembershipConfig>,
     /// Watch the file system under this folder.
@@ -142,6 +144,8 @@ impl Region {
 
     fn config(&self, node: u64) -> Config {
         let (client, raft) = ports();
+        let (election_ms_min, election_ms_max) =
+            self.settings.election_ms.unwrap_or((ELECTION_MS_MIN, ELECTION_MS_MAX));
         let address = |node: u64, port: u32| format!("{}:{port}", host(self.number, node));
         let founder = |id| FounderConfig {
             id,
@@ -165,8 +169,8 @@ impl Region {
             tls: None,
             raft: RaftConfig {
                 heartbeat_ms: 100,
-                election_ms_min: ELECTION_MS_MIN,
-                election_ms_max: ELECTION_MS_MAX,
+                election_ms_min,
+                election_ms_max,
                 tail_bytes: self.settings.tail_bytes.unwrap_or(RaftConfig::default().tail_bytes),
             },
             membership: self.settings.membership.unwrap_or(AT_REST),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use meridian_sdk::Item;
 use meridian_sdk::admin::TopicInfo;
 use meridian_storage::keys::{log, meta};
 use meridian_storage::{Engine, Family, WriteSet};
@@ -41,8 +42,8 @@ fn damage(region: &Region, node: u64, topic: &TopicInfo) {
     region.disk(node).write(&[set], true).expect("writes");
 }
 
-/// Reads the replica until it stumbles: whoever reads finds the damage.
-async fn stumble(region: &Region, node: u64, topic: &TopicInfo) {
+/// Reads the replica until it stumbles: whoever reads finds the damage, and what it reads before that is right.
+async fn stumble(region: &Region, node: u64, topic: &TopicInfo, ledger: &Ledger) {
     let before = region.group(node, topic).expect("a copy").replica();
     until("the damaged copy stops", async || {
         let reader = region.client().reader(topic.name.resource()).partition(0);
@@ -53,7 +54,9 @@ async fn stumble(region: &Region, node: u64, topic: &TopicInfo) {
             .open()
             .await;
         if let Ok(mut reader) = reader {
-            let _ = reader.next().await;
+            while let Some(Ok(Item::Record(record))) = reader.next().await {
+                ledger.check_one(&record);
+            }
         }
         let group = region.group(node, topic);
         group.is_none_or(|group| group.replica() != before).then_some(())
@@ -67,12 +70,16 @@ async fn a_damaged_message_costs_a_copy_of_its_group_and_no_more() {
     let settings = Settings { tail_bytes: Some(64 * 1024), ..Settings::default() };
     let region = Region::start_with(settings).await;
     let (hurt, well) = (region.topic("hurt").await, region.topic("well").await);
-    let (ledger, _) = (filled(&region, &hurt).await, filled(&region, &well).await);
+    let (ledger, mut unhurt) = (filled(&region, &hurt).await, filled(&region, &well).await);
     let old = region.group(2, &hurt).expect("a copy").replica();
     let bystander = region.group(2, &well).expect("a copy").replica();
 
     damage(&region, 2, &hurt);
-    stumble(&region, 2, &hurt).await;
+    stumble(&region, 2, &hurt, &ledger).await;
+    let mut sender = Sender::open(&region.address(1), &well.name.resource(), "").await.expect("opens");
+    let batch = sender.batch(1, BODY_BYTES);
+    let ack = sender.publish_to(&region.address(1), 0, batch).await.expect("stored");
+    unhurt.note(&sender, 0, &ack, BODY_BYTES);
 
     let new = until("a new copy is whole", async || {
         let group = region.group(2, &hurt).filter(|group| group.replica() != old)?;
@@ -83,6 +90,9 @@ async fn a_damaged_message_costs_a_copy_of_its_group_and_no_more() {
     agreed(&region, &hurt).await;
     let (log, records) = replica_holds(&region, &hurt, 2).await;
     assert_eq!(ledger.check(&log, &records), BATCHES as usize);
+    agreed(&region, &well).await;
+    let (log, records) = replica_holds(&region, &well, 2).await;
+    assert_eq!(unhurt.check(&log, &records), BATCHES as usize + 1);
     assert_eq!(region.group(2, &well).expect("a copy").replica(), bystander, "the node went on");
     println!("{old} was condemned and came back as {new}; {bystander} of another group never stopped");
 }
@@ -92,12 +102,12 @@ async fn a_damaged_message_costs_a_copy_of_its_group_and_no_more() {
 async fn a_damaged_copy_is_kept_until_a_quorum_of_others_holds_the_group() {
     let settings = Settings { tail_bytes: Some(64 * 1024), ..Settings::default() };
     let mut region = Region::start_with(settings).await;
-    let topic = region.topic("kept").await;
+    let (topic, well) = (region.topic("kept").await, region.topic("well").await);
     let ledger = filled(&region, &topic).await;
     let old = region.group(2, &topic).expect("a copy").replica();
     region.kill(3).await;
     damage(&region, 2, &topic);
-    stumble(&region, 2, &topic).await;
+    stumble(&region, 2, &topic, &ledger).await;
     let mark = meta::encode(topic.partitions[0].group, meta::Fact::Condemned);
     until("it is condemned for good", async || {
         region.disk(2).get(Family::Meta, &mark).expect("reads").map(drop)
@@ -106,13 +116,14 @@ async fn a_damaged_copy_is_kept_until_a_quorum_of_others_holds_the_group() {
     // Started again, it still is not opened: what was said of it is on the disk.
     region.kill(2).await;
     region.start_node(2).await;
-    region.formed().await;
+    until("node 2 has opened its copies", async || region.group(2, &well).map(drop)).await;
     let stored = || {
         let rows = region.disk(2).scan(Family::Log, &log::all(topic.partitions[0].group), 1, 1);
         !rows.expect("reads").is_empty()
     };
     assert!(stored() && region.group(2, &topic).is_none(), "neither opened nor removed");
 
+    assert!(stored(), "not removed while nobody else has a quorum");
     region.start_node(3).await;
     until("a new copy votes", async || {
         let group = region.group(2, &topic).filter(|group| group.replica() != old)?;

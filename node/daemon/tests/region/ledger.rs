@@ -63,6 +63,13 @@ impl Ledger {
         checked
     }
 
+    /// The same for one message.
+    pub(crate) fn check_one(&self, record: &Record) {
+        let (name, bytes) = &self.acked[&record.offset.0];
+        assert_eq!((record.producer, record.epoch, record.sequence), *name, "{} (LOG-4)", record.offset);
+        assert_eq!(record.body, body(name.2, *bytes), "{}: other bytes (LOG-3)", record.offset);
+    }
+
     /// How many acked messages are missing. For negative controls.
     pub(crate) fn lost(&self, log: &LogInfo, records: &[Record]) -> usize {
         let holds = |offset: &u64, name: &Name| {

@@ -56,7 +56,7 @@ async fn replicas_have_the_same_tables_and_a_difference_shows() {
     assert_ne!(found[0].1, found[1].1, "one row more");
 }
 
-/// At certain segments' ends every replica takes a digest, the nodes compare them, and a difference is told.
+/// LOG-4, for tables: at certain segments' ends every replica takes a digest, the nodes compare them, and a difference is told.
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_compare_their_tables_at_fixed_indexes() {
     let region = Region::start().await;

@@ -33,29 +33,36 @@ impl Collection {
     }
 
     /// So many bytes were written.
-    pub(super) fn wrote(&self, bytes: usize, db: &DB, log: &ColumnFamily) -> Result<(), Error> {
+    pub(super) fn wrote(&self, bytes: usize, db: &DB, log: &ColumnFamily) {
         let unseen = self.unseen_bytes.fetch_add(bytes as u64, Ordering::Relaxed) + bytes as u64;
         if unseen < self.look_every_bytes {
-            return Ok(());
+            return;
         }
         self.unseen_bytes.store(0, Ordering::Relaxed);
-        self.look(db, log)
+        self.look(db, log);
     }
 
-    /// Compares what is garbage with what there is.
-    pub(super) fn look(&self, db: &DB, log: &ColumnFamily) -> Result<(), Error> {
+    /// Compares what is garbage with what there is. What was written is written all the same if that fails.
+    pub(super) fn look(&self, db: &DB, log: &ColumnFamily) {
+        if let Err(error) = self.compare(db, log) {
+            tracing::warn!(%error, "the space of deleted messages may come back later: collecting was not switched");
+        }
+    }
+
+    fn compare(&self, db: &DB, log: &ColumnFamily) -> Result<(), Error> {
         let property = |name| Ok(db.property_int_value_cf(log, name)?.unwrap_or(0));
         let stored: u64 = property("rocksdb.live-blob-file-size")?;
         let garbage: u64 = property("rocksdb.live-blob-file-garbage-size")?;
         let running = self.running.load(Ordering::Relaxed);
         let percent = if running { END_PERCENT } else { BEGIN_PERCENT };
         let wanted = garbage * 100 > stored * percent;
-        if wanted != running && self.running.swap(wanted, Ordering::Relaxed) == running {
+        if wanted != running {
             tracing::debug!(stored, garbage, wanted, "moving live messages out of the way of garbage");
             db.set_options_cf(
                 log,
                 &[("enable_blob_garbage_collection", if wanted { "true" } else { "false" })],
             )?;
+            self.running.store(wanted, Ordering::Relaxed);
         }
         Ok(())
     }

@@ -133,7 +133,8 @@ impl Engine for RocksEngine {
         if sync && self.sync {
             self.witness.lock().record(self.db.latest_sequence_number(), false)?;
         }
-        self.collection.wrote(bytes, &self.db, self.family(Family::Log)?).map_err(engine_error)
+        self.collection.wrote(bytes, &self.db, self.family(Family::Log)?);
+        Ok(())
     }
 
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
@@ -166,7 +167,8 @@ impl Engine for RocksEngine {
     fn reclaim(&self, family: Family, range: &Range) -> Result<(), EngineError> {
         let handle = self.family(family)?;
         self.db.delete_file_in_range_cf(handle, &range.from, &range.to).map_err(engine_error)?;
-        self.collection.look(&self.db, self.family(Family::Log)?).map_err(engine_error)
+        self.collection.look(&self.db, self.family(Family::Log)?);
+        Ok(())
     }
 
     fn keep_aside(&self, folder: &Path) -> Result<(), EngineError> {
