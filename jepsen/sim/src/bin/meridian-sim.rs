@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::Parser;
@@ -21,6 +22,9 @@ struct Args {
     /// Virtual seconds of work under faults.
     #[arg(long, default_value_t = Spec::SECONDS)]
     seconds: u64,
+    /// How long a seed may take in the real world.
+    #[arg(long, default_value_t = 120)]
+    wall_seconds_max: u64,
     /// Write the trace as text.
     #[arg(long, conflicts_with = "seeds")]
     trace: Option<PathBuf>,
@@ -41,6 +45,15 @@ fn parse_range(text: &str) -> Result<Range<u64>, String> {
     Ok(number(first)?..number(end)?)
 }
 
+/// A region in which somebody is busy without an end never lets virtual time pass: the process ends all the same.
+fn end_by_itself(after: Duration) {
+    std::thread::spawn(move || {
+        std::thread::sleep(after);
+        eprintln!("not over after {} s: virtual time stands still", after.as_secs());
+        std::process::exit(3);
+    });
+}
+
 fn main() -> Result<ExitCode> {
     let args = Args::parse();
     let spec = |seed| Spec { seconds: args.seconds, ..Spec::new(seed) }.planting(args.plant);
@@ -51,6 +64,7 @@ fn main() -> Result<ExitCode> {
         println!("\n{summary}");
         return Ok(ExitCode::from(u8::from(summary.failed > 0)));
     }
+    end_by_itself(Duration::from_secs(args.wall_seconds_max));
     let spec = Spec { trace: args.trace, history: args.history, ..spec(args.seed.unwrap_or_default()) };
     let outcome = run(&spec)?;
     if args.json {

@@ -40,7 +40,7 @@ pub(super) async fn keep(keeper: Keeper) {
     loop {
         tokio::select! {
             moved = keeper.control_moved(seen) => seen = moved,
-            () = changes.one_ended() => {}
+            () = changes.one_succeeded() => {}
         }
         changes.begin(keeper.due(), &keeper.parts.clocks);
         keeper.finish_moves().await;
@@ -51,17 +51,23 @@ pub(super) async fn keep(keeper: Keeper) {
 /// Changes under way: a few, of one group one at the most. They end with whoever keeps them.
 #[derive(Default)]
 struct Changes {
-    running: JoinSet<()>,
+    /// Each tells whether the members are the wanted ones when it ends.
+    running: JoinSet<bool>,
     groups: BTreeMap<GroupId, AbortHandle>,
     /// The group whose change began last. The next are those behind it: one that cannot end holds none up for ever.
     last: GroupId,
 }
 
 impl Changes {
-    /// Waits until one of them has ended; for ever where there is none. Cancel safe.
-    async fn one_ended(&mut self) {
-        if self.running.join_next().await.is_none() {
-            std::future::pending().await
+    /// Waits until one of them has reached its goal; for ever where none does. One that has not is begun anew, but
+    /// not at once. Cancel safe.
+    async fn one_succeeded(&mut self) {
+        loop {
+            match self.running.join_next().await {
+                Some(Ok(true)) => return,
+                Some(_) => {}
+                None => std::future::pending().await,
+            }
         }
     }
 
@@ -72,7 +78,12 @@ impl Changes {
             let behind = due.range((Bound::Excluded(self.last), Bound::Unbounded)).next();
             let Some(id) = behind.or_else(|| due.iter().next()).map(|(id, _)| *id) else { return };
             let Some((group, wanted)) = due.remove(&id) else { return };
-            self.groups.insert(id, self.running.spawn(bring(group, wanted, Arc::clone(clocks))));
+            let clocks = Arc::clone(clocks);
+            let change = async move {
+                bring(&group, &wanted, &clocks).await;
+                !differs(&group, &wanted)
+            };
+            self.groups.insert(id, self.running.spawn(change));
             self.last = id;
         }
     }
@@ -153,7 +164,7 @@ fn differs(group: &Group, wanted: &Wanted) -> bool {
     voters != wanted.voters || superfluous || !wanted.learners.keys().all(known)
 }
 
-async fn bring(group: Arc<Group>, wanted: Wanted, clocks: Arc<ClockBook>) {
+async fn bring(group: &Group, wanted: &Wanted, clocks: &ClockBook) {
     let (voters, learners) = group.members();
     // An empty membership means that this leader has not seen its own first entry.
     if voters.is_empty() || wanted.voters.is_empty() {
@@ -185,7 +196,7 @@ async fn bring(group: Arc<Group>, wanted: Wanted, clocks: Arc<ClockBook>) {
     // Whoever votes before it has caught up can hold commits up, or leave too few that have everything.
     for (replica, node) in wanted.voters.iter().filter(|(replica, _)| !voters.contains_key(replica)) {
         if clocks.clock_of(*node).is_none() {
-            return tracing::info!(group = %group.id(), %replica, %node, "the node of the new copy is silent");
+            return tracing::debug!(group = %group.id(), %replica, %node, "the node of the new copy is silent");
         }
         match tokio::time::timeout(LEARN_MAX, group.caught_up(*replica)).await {
             Ok(true) => tracing::info!(group = %group.id(), %replica, "the copy has caught up"),
