@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use meridian_config::Config;
 use meridian_machine::control::{ControlChange, ControlDone, ControlRefusal};
 use meridian_model::topology::{NodeAddresses, NodeRecord};
 use meridian_model::{ClusterId, GroupId, Incarnation, LogId, NodeId, ReplicaId};
@@ -21,7 +22,6 @@ use serde::{Deserialize, Serialize};
 use crate::control_plane::{ControlError, ControlPlane};
 use crate::folder;
 use crate::probe::Prober;
-use meridian_config::Config;
 
 const RETRY_AFTER: Duration = Duration::from_millis(150);
 /// The longest pause between two questions of a node that waits for a quorum of others.

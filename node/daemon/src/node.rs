@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use meridian_config::{Config, ListenConfig};
 use meridian_model::topology::NodeAddresses;
 use meridian_model::{Clock, Incarnation, NodeId};
 use meridian_raft::log_store::TailBudget;
@@ -21,7 +22,6 @@ use crate::listen::{Bound, Listen};
 use crate::rooms::{Listeners, Rooms};
 use crate::server::Life;
 use crate::tls::{Tls, TlsError};
-use meridian_config::{Config, ListenConfig};
 
 /// How long a write may hang before the node gives up, so that another one leads.
 const STALL_MAX: Duration = Duration::from_secs(10);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meridian_commitlog::Append;
+use meridian_config::Config;
 use meridian_model::topology::NodeAddresses;
 use meridian_model::{Incarnation, NodeId};
 use meridian_proto::admin::admin_service_server::AdminServiceServer;
@@ -30,7 +31,6 @@ use crate::routes::Routing;
 use crate::server::{self, Life};
 use crate::services::{Admin, Forwarder, Metadata, Pages, Peer, Producers, Publish, Read};
 use crate::tls::Tls;
-use meridian_config::Config;
 
 /// Bytes from other nodes that the writer may be behind, where clients may not have fewer in flight.
 const BACKLOG_BYTES_MAX: u64 = 64 * 1024 * 1024;

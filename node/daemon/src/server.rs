@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use meridian_config::LimitsConfig;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tonic::transport::Server;
@@ -14,7 +15,6 @@ use crate::intake::Intake;
 use crate::listen::Bound;
 use crate::node::NodeError;
 use crate::tls::{ForClients, ForNodes, Tls};
-use meridian_config::LimitsConfig;
 
 /// Names and values of one request's headers together, in bytes.
 const HEADER_BYTES_MAX: u32 = 16 * 1024;

@@ -13,6 +13,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{Request, Response};
+use meridian_config::LimitsConfig;
 use meridian_proto::v1::{ErrorReason, Failure};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::body::Body;
@@ -22,7 +23,6 @@ pub(crate) use body::Held;
 use body::{Metered, Occupied};
 
 use crate::entrance::{Peer, UnderWay};
-use meridian_config::LimitsConfig;
 
 /// The counts of one node.
 #[derive(Clone)]

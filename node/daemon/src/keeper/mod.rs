@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use meridian_config::{MembershipConfig, StorageConfig};
 use meridian_model::{Incarnation, NodeId};
 use meridian_raft::{GroupParts, Registry};
 use tokio::task::JoinHandle;
@@ -23,7 +24,6 @@ use tokio::task::JoinHandle;
 use crate::comparison::Comparison;
 use crate::control_plane::ControlPlane;
 use crate::probe::Prober;
-use meridian_config::{MembershipConfig, StorageConfig};
 
 pub(crate) use disk::{DiskSpace, Endless, FileSystem};
 

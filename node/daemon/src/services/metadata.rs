@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use meridian_model::TopicName;
 use meridian_model::topology::Topic;
+use meridian_proto::requests::topic_name;
 use meridian_proto::v1::metadata_service_server::MetadataService;
 use meridian_proto::v1::{
     ErrorReason, Failure, LookupTopicRequest, LookupTopicResponse, NodeLocation, PartitionLocation,
@@ -14,7 +15,6 @@ use tonic::{Request, Response, Status};
 
 use super::answers::of_control;
 use crate::routes::Routing;
-use meridian_proto::requests::topic_name;
 
 /// How long a quorum may take to confirm that a topic does not exist.
 const CONFIRM_MAX: Duration = Duration::from_secs(3);

@@ -10,6 +10,7 @@ use meridian_machine::partition::PartitionReply;
 use meridian_model::topology::Placement;
 use meridian_model::{ProducerId, TopicName, UnixMs};
 use meridian_proto::internal as pb;
+use meridian_proto::requests::topic_name;
 use meridian_proto::v1::{ErrorReason, Failure, OpenProducerRequest, OpenProducerResponse};
 use meridian_publish::{Leader, Routes};
 use meridian_raft::network::Links;
@@ -19,7 +20,6 @@ use tokio::time::Instant;
 use super::answers::{of_control, of_refusal, of_route};
 use crate::control_plane::ControlPlane;
 use crate::routes::Routing;
-use meridian_proto::requests::topic_name;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 const FENCE_MAX: Duration = Duration::from_secs(3);

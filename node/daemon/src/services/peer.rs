@@ -7,6 +7,7 @@ use std::time::Duration;
 use meridian_model::{GroupId, Incarnation, NodeId};
 use meridian_proto::internal as pb;
 use meridian_proto::internal::peer_service_server::PeerService;
+use meridian_proto::requests;
 use meridian_raft::Registry;
 use meridian_raft::network::{Links, RaftService, Speaker};
 use tonic::{Request, Response, Status, Streaming};
@@ -15,7 +16,6 @@ use super::open_producer::Producers;
 use crate::control_plane::ControlPlane;
 use crate::entrance;
 use crate::formation::Founding;
-use meridian_proto::requests;
 
 /// How long a quorum may take to confirm a leader, for a node that asks who serves its groups.
 const CONFIRM_MAX: Duration = Duration::from_secs(1);

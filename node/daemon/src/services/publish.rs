@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures::Stream;
 use meridian_model::limits::{CLOCK_SKEW_MS_MAX, PRODUCER_INFLIGHT_BATCHES_MAX};
 use meridian_model::{NodeId, TopicName, UnixMs, hash};
+use meridian_proto::requests::{pack, topic_name};
 use meridian_proto::v1::publish_service_server::PublishService;
 use meridian_proto::v1::publish_stream_request::Request as Sent;
 use meridian_proto::v1::publish_stream_response::Response as Answer;
@@ -27,7 +28,6 @@ use super::forward::{
 use super::open_producer::Producers;
 use crate::intake::Held;
 use crate::routes::Routing;
-use meridian_proto::requests::{pack, topic_name};
 
 /// Answers that may wait for a slow client.
 const ANSWERS: usize = 1_024;

@@ -8,6 +8,7 @@ use futures::Stream;
 use meridian_commitlog::ReadCommitted;
 use meridian_deliver::ReadSession;
 use meridian_model::{GroupId, NodeId};
+use meridian_proto::requests::{self, topic_name};
 use meridian_proto::v1::read_service_server::ReadService;
 use meridian_proto::v1::{
     ErrorReason, Failure, GetLogRequest, GetLogResponse, ReadFormat, ReadRequest, ReadResponse,
@@ -20,7 +21,6 @@ use super::answers::{of_read, of_route};
 use super::forward::{Forwarder, following, forwarded, is_forwarded, of_read_at};
 use super::reading::{Answers, Pages, Reading};
 use crate::routes::Routing;
-use meridian_proto::requests::{self, topic_name};
 
 const CONFIRM_MAX: Duration = Duration::from_secs(3);
 

@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use meridian_config::TlsConfig;
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::TlsError;
-use meridian_config::TlsConfig;
 
 pub(super) struct Files {
     /// The node's certificate first; at least that one.

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use meridian_config::TlsConfig;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::{Tls, TlsError};
-use meridian_config::TlsConfig;
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(1);

@@ -7,12 +7,12 @@ use meridian_machine::control::ControlChange;
 use meridian_model::topology::Topic;
 use meridian_model::{NodeId, TopicName};
 use meridian_proto::admin as pb;
+use meridian_proto::requests::{self, topic_name};
 use meridian_proto::v1::{ErrorReason, Failure};
 use meridian_publish::Leader;
 use tokio::time::Instant;
 
 use super::{Admin, or_default, page};
-use meridian_proto::requests::{self, topic_name};
 
 /// How long a created topic's partitions may take to get their leaders before the call says "pending".
 const LEADERS_MAX: Duration = Duration::from_secs(10);
