@@ -10,8 +10,10 @@ pub mod id;
 pub mod limits;
 pub mod message;
 pub mod name;
+pub mod ranges;
 pub mod refusal;
 pub mod start;
+pub mod subscription;
 pub mod topology;
 
 pub use batch::{Batch, BatchBuilder, BatchError, BatchHeader, Codec};
@@ -19,5 +21,7 @@ pub use clock::{Clock, UnixMs};
 pub use id::{ClusterId, GroupId, Incarnation, LogId, MessageId, NodeId, Offset, ProducerId, ReplicaId};
 pub use message::Message;
 pub use name::{NameError, TopicName};
+pub use ranges::{OffsetRange, OffsetRanges};
 pub use refusal::Refusal;
 pub use start::Start;
+pub use subscription::SubscriptionId;
