@@ -13,6 +13,7 @@ mod metronome;
 pub mod network;
 mod ports;
 pub mod proposer;
+mod quiet;
 pub mod registry;
 pub mod runtime;
 pub mod signs;

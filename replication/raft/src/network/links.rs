@@ -11,6 +11,7 @@ use parking_lot::{Mutex, RwLock};
 use tonic::transport::Channel;
 
 use super::lane::{Lane, LaneKind};
+use super::pace::Pace;
 use super::{Dial, PROTOCOL_VERSION};
 use crate::clock_book::{ClockBook, DiskState};
 use crate::signs::Signs;
@@ -56,6 +57,7 @@ pub struct Links {
     addresses: Arc<AddressBook>,
     clocks: Arc<ClockBook>,
     signs: Arc<Signs>,
+    pace: Pace,
     lanes: Mutex<BTreeMap<(NodeId, LaneKind), Arc<Lane>>>,
     channels: Mutex<BTreeMap<NodeId, (String, Channel)>>,
 }
@@ -79,9 +81,15 @@ impl Links {
         addresses: Arc<AddressBook>,
         clocks: Arc<ClockBook>,
         signs: Arc<Signs>,
+        pace: Pace,
     ) -> Arc<Self> {
         let (lanes, channels) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { own, dial, addresses, clocks, signs, lanes, channels })
+        Arc::new(Self { own, dial, addresses, clocks, signs, pace, lanes, channels })
+    }
+
+    /// The node whose links these are.
+    pub(crate) fn own(&self) -> NodeId {
+        self.own
     }
 
     /// Where the nodes are.
@@ -92,6 +100,11 @@ impl Links {
     /// The peers' clocks.
     pub fn clocks(&self) -> &Arc<ClockBook> {
         &self.clocks
+    }
+
+    /// How fast copies are made.
+    pub(super) fn pace(&self) -> &Pace {
+        &self.pace
     }
 
     /// Which nodes live.

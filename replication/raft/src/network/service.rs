@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use futures::stream::{FuturesOrdered, FuturesUnordered};
 use futures::{Stream, StreamExt};
-use meridian_model::{GroupId, NodeId};
+use meridian_model::{GroupId, NodeId, ReplicaId};
 use meridian_proto::internal as pb;
-use openraft::raft::{AppendEntriesResponse, TransferLeaderRequest, VoteRequest};
+use openraft::async_runtime::WatchReceiver;
+use openraft::raft::{AppendEntriesResponse, TransferLeaderRequest, VoteRequest, VoteResponse};
 use pb::{answer, append_answer, call};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -163,6 +164,10 @@ impl Exchange {
         let _open = self.service.links.signs().opened(self.from);
         while let Ok(Some(request)) = requests.message().await {
             self.service.links.heard(self.from, request.clock_ms, disk_of(&request));
+            // A pulse is answered with one, so that both ends know of each other.
+            if request.calls.is_empty() && self.answers.send(pb::Answer::default()).await.is_err() {
+                return;
+            }
             for call in request.calls {
                 let id = call.id;
                 if let Err(why) = self.dispatch(call).await {
@@ -201,6 +206,7 @@ impl Exchange {
         }
         match call.body {
             Some(call::Body::Append(append)) => {
+                group.heard_leader(append.quiet);
                 let request = append_from_wire(append).map_err(|error| error.to_string())?;
                 self.append(group, id, request).await
             }
@@ -248,8 +254,10 @@ impl Exchange {
             leadership_transfer: call.leadership_transfer,
         };
         let answers = self.answers.clone();
+        let candidate = ReplicaId(request.vote.leader_id.voted_for);
         tokio::spawn(async move {
             let response = match pre {
+                true if group.keeps_its_leader(candidate) => Ok(kept(&group, request.vote).await),
                 true => group.raft().pre_vote(request).await,
                 false => group.raft().vote(request).await,
             };
@@ -281,6 +289,17 @@ impl Exchange {
         });
         Ok(())
     }
+}
+
+/// No vote: the leader of a quiet group is in office. Where it is here it says so to everybody.
+async fn kept(group: &Group, vote: Vote) -> VoteResponse<TypeConfig> {
+    if group.is_leader() {
+        // A replica that stops says nothing.
+        let _ = group.raft().trigger().heartbeat().await;
+    }
+    let own = group.raft().metrics().borrow_watched().vote;
+    tracing::debug!(group = %group.id(), %vote, "no vote: the group is quiet and its leader is there");
+    VoteResponse::new(own, None, false)
 }
 
 async fn beat((group, id, request): Beat) -> pb::Answer {
@@ -322,7 +341,6 @@ async fn append_to(group: Weak<Group>, id: u64, request: AppendRequest) -> pb::A
 async fn append_now(group: &Group, id: u64, request: AppendRequest) -> pb::Answer {
     let prev = request.prev_log_id;
     let last = request.entries.last().map(|entry| entry.log_id).or(prev);
-    group.heard_leader();
     let result = match group.raft().append_entries(request).await {
         Ok(AppendEntriesResponse::Success) => matched(last.as_ref().map(position_to_wire)),
         Ok(AppendEntriesResponse::PartialSuccess(through)) => matched(through.as_ref().map(position_to_wire)),
