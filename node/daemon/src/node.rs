@@ -7,6 +7,7 @@ use std::time::Duration;
 use meridian_config::{Config, ListenConfig};
 use meridian_model::topology::NodeAddresses;
 use meridian_model::{Clock, Incarnation, NodeId};
+use meridian_raft::alone::Fence;
 use meridian_raft::log_store::TailBudget;
 use meridian_raft::network::{AddressBook, Dial, Links, Pace, TlsDial};
 use meridian_raft::{ClockBook, GroupParts, Metronome, Registry, Signs, Vigil};
@@ -167,6 +168,8 @@ impl Node {
         let clocks = ClockBook::new(own, Arc::clone(&parts.clock));
         let book = founders(&config);
         book.set(own, &addresses.raft);
+        let fence = Fence::load(&parts.disk).await.map_err(NodeError::Control)?;
+        book.fence(fence.lives.keys().copied().collect());
         let signs = Signs::new(config.timing().silence_max());
         let pace = Pace::new(config.membership.move_bytes_per_second);
         let links = Links::new(own, dial, book, Arc::clone(&clocks), Arc::clone(&signs), pace);

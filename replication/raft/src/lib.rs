@@ -4,6 +4,7 @@
 //! machine store lie on the shared engine, its messages travel over the multiplexed [`network`]. The
 //! [`Registry`] holds the groups of a node.
 
+pub mod alone;
 pub mod clock_book;
 pub mod digest;
 pub mod group;

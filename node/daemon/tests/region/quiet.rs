@@ -42,7 +42,8 @@ impl Quiet {
     /// Waits until every replica that runs knows that the group is quiet, and the lease has run out.
     async fn rests(&self) {
         until("the group is quiet, and its leader's lease has run out", async || {
-            let quiet = |node: &u64| self.region.group(*node, &self.topic).is_some_and(|group| group.is_quiet());
+            let quiet =
+                |node: &u64| self.region.group(*node, &self.topic).is_some_and(|group| group.is_quiet());
             let leader = self.region.group(self.leader, &self.topic)?;
             let unasked = leader.unanswered()? > Duration::from_millis(ELECTION_MS_MAX);
             (unasked && self.region.running().iter().all(quiet)).then_some(())
@@ -59,9 +60,8 @@ impl Quiet {
         let began = Instant::now();
         let old = self.leader;
         self.leader = until("another one leads", async || {
-            let leads = |node: &u64| {
-                self.region.group(*node, &self.topic).is_some_and(|group| group.is_leader())
-            };
+            let leads =
+                |node: &u64| self.region.group(*node, &self.topic).is_some_and(|group| group.is_leader());
             self.region.running().into_iter().filter(|node| *node != old).find(leads)
         })
         .await;

@@ -1,6 +1,6 @@
 //! The lanes to every other node, made when first needed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use meridian_model::limits::RPC_BYTES_MAX;
@@ -21,6 +21,7 @@ use crate::signs::Signs;
 pub struct AddressBook {
     addresses: RwLock<BTreeMap<NodeId, String>>,
     cluster: RwLock<ClusterId>,
+    fenced: RwLock<BTreeSet<NodeId>>,
 }
 
 impl AddressBook {
@@ -37,6 +38,16 @@ impl AddressBook {
     /// All nodes with an address.
     pub fn nodes(&self) -> Vec<NodeId> {
         self.addresses.read().keys().copied().collect()
+    }
+
+    /// Notes which nodes were given up: nothing is said to them, and nothing they say is heard.
+    pub fn fence(&self, nodes: BTreeSet<NodeId>) {
+        *self.fenced.write() = nodes;
+    }
+
+    /// Whether a node was given up.
+    pub fn is_fenced(&self, node: NodeId) -> bool {
+        self.fenced.read().contains(&node)
     }
 
     /// Notes the cluster's id, once it is known.
@@ -68,6 +79,9 @@ pub enum LinkError {
     /// Nobody said where it is.
     #[error("no address is known for {0}")]
     NoAddress(NodeId),
+    /// It was given up by an unsafe recovery, and has not come back with an empty disk.
+    #[error("{0} was given up: it may come back with an empty data folder")]
+    Fenced(NodeId),
     /// The address is no address.
     #[error("{0} has a malformed address: {1}")]
     Address(NodeId, String),
@@ -133,9 +147,16 @@ impl Links {
         }
     }
 
+    fn address(&self, node: NodeId) -> Result<String, LinkError> {
+        match self.addresses.is_fenced(node) {
+            true => Err(LinkError::Fenced(node)),
+            false => self.addresses.get(node).ok_or(LinkError::NoAddress(node)),
+        }
+    }
+
     /// A channel to the node's raft listener, for calls beside the lanes.
     pub fn channel(&self, node: NodeId) -> Result<Channel, LinkError> {
-        let address = self.addresses.get(node).ok_or(LinkError::NoAddress(node))?;
+        let address = self.address(node)?;
         let mut channels = self.channels.lock();
         if let Some((known, channel)) = channels.get(&node)
             && *known == address
@@ -150,7 +171,7 @@ impl Links {
 
     /// A client of the node's peer service with a connection of its own: lanes do not share one.
     pub(super) fn connect(&self, node: NodeId) -> Result<PeerServiceClient<Channel>, LinkError> {
-        let address = self.addresses.get(node).ok_or(LinkError::NoAddress(node))?;
+        let address = self.address(node)?;
         let channel =
             self.dial.channel(node, &address).map_err(|error| LinkError::Address(node, error.to_string()))?;
         Ok(client_over(channel))

@@ -80,8 +80,12 @@ impl RaftService {
         Self { own, registry, links, backlog_bytes_max }
     }
 
-    fn greet(&self, to_node: u64, cluster_id: &[u8], version: u32) -> Result<(), Status> {
+    fn greet(&self, from_node: u64, to_node: u64, cluster_id: &[u8], version: u32) -> Result<(), Status> {
         let own_cluster = self.links.addresses().cluster();
+        if self.links.addresses().is_fenced(NodeId(from_node)) {
+            let why = "this node was given up by an unsafe recovery: give it an empty data folder to let it join again";
+            return Err(Status::permission_denied(why));
+        }
         if to_node != self.own.0 {
             return Err(Status::failed_precondition(format!("this is {}, not node-{to_node}", self.own)));
         }
@@ -110,7 +114,7 @@ impl RaftService {
         let (clock_ms, disk) = (first.clock_ms, disk_of(&first));
         let hello = first.hello.ok_or_else(|| Status::invalid_argument("a stream begins with a hello"))?;
         speaker.check(hello.from_node)?;
-        self.greet(hello.to_node, &hello.cluster_id, hello.protocol_version)?;
+        self.greet(hello.from_node, hello.to_node, &hello.cluster_id, hello.protocol_version)?;
         let from = NodeId(hello.from_node);
         self.links.heard(from, clock_ms, disk);
         let (answers, outgoing) = mpsc::channel(ANSWERS);
@@ -134,7 +138,7 @@ impl RaftService {
     ) -> Result<Response<pb::SendSnapshotResponse>, Status> {
         let check = |begin: &pb::SnapshotBegin| {
             speaker.check(begin.from_node)?;
-            self.greet(self.own.0, &begin.cluster_id, PROTOCOL_VERSION)
+            self.greet(begin.from_node, self.own.0, &begin.cluster_id, PROTOCOL_VERSION)
         };
         Ok(Response::new(snapshot_service::receive(&self.registry, parts, check).await?))
     }
