@@ -112,6 +112,9 @@ impl OffsetRanges {
 
     /// Takes a range out. Returns how many offsets went.
     pub fn remove(&mut self, range: OffsetRange) -> u64 {
+        if range.is_empty() {
+            return 0;
+        }
         let mut gone = 0;
         while let Some((begin, end)) = self.ends.range(..range.to).next_back().map(|(b, e)| (*b, *e)) {
             if end <= range.from {

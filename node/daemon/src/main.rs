@@ -59,6 +59,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    memory::share_pools();
     let args = Args::parse();
     if let Command::Completions { shell } = args.command {
         clap_complete::generate(shell, &mut Args::command(), "meridian", &mut std::io::stdout());
