@@ -30,6 +30,8 @@ mod switch {
         OldSessionBelieved,
         /// Skips with different reasons become one.
         MergesReasons,
+        /// A shipper whose head is gone says nothing of it.
+        SkipAlwaysVerified,
         /// The window is not looked at.
         WindowUnbounded,
         /// A route starts before what omits its hop has passed.
@@ -52,7 +54,7 @@ mod switch {
 
     impl Mutant {
         /// Faults in shipping.
-        pub const SHIPPING: [Mutant; 12] = [
+        pub const SHIPPING: [Mutant; 13] = [
             Mutant::MaximumMeansDuplicate,
             Mutant::HeadNotCompared,
             Mutant::HaltForgotten,
@@ -63,6 +65,7 @@ mod switch {
             Mutant::RefusalIgnored,
             Mutant::OldSessionBelieved,
             Mutant::MergesReasons,
+            Mutant::SkipAlwaysVerified,
             Mutant::WindowUnbounded,
             Mutant::BarrierIgnored,
         ];

@@ -6,7 +6,7 @@ use meridian_model::{LogId, Offset};
 
 use super::Refused;
 use crate::chain::Head;
-use crate::frame::Frame;
+use crate::frame::{Frame, Item};
 use crate::region::Region;
 use crate::route::RouteEpoch;
 
@@ -23,7 +23,7 @@ pub struct CoverageRow {
     pub upstream: Region,
     /// Since which route.
     pub epoch: RouteEpoch,
-    /// Offsets that were taken without comparing histories, because the sender no longer knew its head.
+    /// Offsets that were taken without comparing histories, because a region on the way no longer knew its head.
     pub unverified: u64,
     /// Batches that are here against their residency: always 0, unless a leader did not ask.
     pub residency_violations: u64,
@@ -75,10 +75,8 @@ impl CoverageRow {
     }
 
     pub(super) fn advance(&mut self, frame: &Frame) {
-        if frame.before().is_none() {
-            let first = frame.items().first().map(|item| item.range().len());
-            self.unverified += first.unwrap_or_default();
-        }
+        let unverified = frame.items().iter().filter(|item| matches!(item, Item::Skip(s) if !s.verified));
+        self.unverified += unverified.map(|item| item.range().len()).sum::<u64>();
         self.watermark = frame.to();
         self.head = frame.after().unwrap_or(self.head);
     }

@@ -98,8 +98,9 @@ fn decode_item(bytes: &Bytes, reader: &mut Reader<'_>, at: Offset) -> Result<Ite
         }
         TAG_SKIP => {
             let reason = SkipReason::from_wire(reader.u8()?).ok_or(OutOfBytes)?;
+            let verified = reader.flag()?;
             let range = OffsetRange::new(at, at.plus(reader.count()?));
-            Ok(Item::Skip(Skip { range, reason, after: Head(reader.array()?) }))
+            Ok(Item::Skip(Skip { range, reason, after: Head(reader.array()?), verified }))
         }
         _ => Err(DecodeError::Malformed),
     }

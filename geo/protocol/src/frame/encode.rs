@@ -15,7 +15,7 @@ pub(super) fn item_bytes(item: &Item) -> usize {
             let stamp = shipped.stamp.regions.bytes() + shipped.stamp.allowed.bytes();
             1 + 8 + stamp + 4 + shipped.batch.bytes().len() + 32
         }
-        Item::Skip(_) => 1 + 1 + 8 + 32,
+        Item::Skip(_) => 1 + 1 + 1 + 8 + 32,
     }
 }
 
@@ -57,6 +57,7 @@ fn encode_batch(shipped: &Shipped, out: &mut Vec<u8>) {
 fn encode_skip(skip: &Skip, out: &mut Vec<u8>) {
     out.push(TAG_SKIP);
     out.push(skip.reason.to_wire());
+    out.push(u8::from(skip.verified));
     out.extend_from_slice(&skip.range.len().to_le_bytes());
     out.extend_from_slice(&skip.after.0);
 }

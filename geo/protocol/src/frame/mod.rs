@@ -82,7 +82,7 @@ pub struct Frame {
 
 impl Frame {
     /// A frame of items that follow each other without gaps. `before` is the origin's head at `from`; a sender that
-    /// no longer knows it may leave it out where the frame begins with a skip.
+    /// no longer knows it may leave it out where the frame begins with a skip that says so.
     pub fn new(
         log: LogId,
         epoch: RouteEpoch,
@@ -99,7 +99,8 @@ impl Frame {
             at = range.to;
         }
         let first = items.first().ok_or(FrameError::Empty)?;
-        if before.is_none() && matches!(first, Item::Batch(_)) {
+        let unverified = matches!(first, Item::Skip(skip) if !skip.verified);
+        if before.is_none() && !unverified {
             return Err(FrameError::HeadMissing);
         }
         let frame = Self { log, epoch, from, before, items };
@@ -207,8 +208,8 @@ pub enum FrameError {
         /// Where it should begin.
         at: Offset,
     },
-    /// It begins with a batch and does not say on which history it stands.
-    #[error("a frame that begins with a batch must give the head before it")]
+    /// It does not say on which history it stands, and does not begin with a skip that says so.
+    #[error("a frame must give the head before it, or begin with an unverified skip")]
     HeadMissing,
     /// A bound of [`limits`] is exceeded.
     #[error("a frame of {bytes} bytes and {items} items, or a region set in it, is over its limit")]

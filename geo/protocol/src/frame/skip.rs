@@ -55,4 +55,7 @@ pub struct Skip {
     pub reason: SkipReason,
     /// The origin's head after them. The destination takes it as it is: it has no bytes to compare.
     pub after: Head,
+    /// Whether every region on the way knew that what follows continues what is before. `false` where a sender no
+    /// longer kept the head: behind such a skip another history may begin unseen. A relay passes it on as it came.
+    pub verified: bool,
 }

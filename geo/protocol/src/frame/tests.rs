@@ -23,7 +23,7 @@ fn frame(kinds: &[u8]) -> Frame {
             0 => {
                 let range = OffsetRange::new(at, at.plus(1 + u64::from(*kind)));
                 let reason = SkipReason::ALL[usize::from(*kind) % 5];
-                Item::Skip(Skip { range, reason, after: Head([*kind; 32]) })
+                Item::Skip(Skip { range, reason, after: Head([*kind; 32]), verified: true })
             }
             _ => {
                 let batch = batch(*kind);
@@ -51,6 +51,7 @@ fn the_bytes_of_version_1_are_pinned() {
         range: OffsetRange::new(Offset(1), Offset(3)),
         reason: SkipReason::Trimmed,
         after: Head([7; 32]),
+        verified: false,
     };
     let frame = Frame::new(LOG, RouteEpoch(2), Offset(1), None, vec![Item::Skip(skip)]).expect("a frame");
     let mut expected = vec![1];
@@ -59,7 +60,7 @@ fn the_bytes_of_version_1_are_pinned() {
         expected.extend_from_slice(&number.to_le_bytes());
     }
     expected.extend_from_slice(&[0; 33]);
-    expected.extend_from_slice(&[1, 0, 0, 0, 2, 3, 2, 0, 0, 0, 0, 0, 0, 0]);
+    expected.extend_from_slice(&[1, 0, 0, 0, 2, 3, 0, 2, 0, 0, 0, 0, 0, 0, 0]);
     expected.extend_from_slice(&[7; 32]);
     assert_eq!(encoded(&frame), expected);
 }
@@ -91,7 +92,7 @@ fn offsets_that_add_up_past_the_end_of_numbers_are_refused() {
     let mut bytes = encoded(&frame(&[0, 3, 6]));
     let huge = (u64::MAX / 5).to_le_bytes();
     // The frame's end, and the count of each skip.
-    for at in [33, 80, 122, 164] {
+    for at in [33, 81, 124, 167] {
         bytes[at..at + 8].copy_from_slice(&huge);
     }
     assert!(Frame::decode(&Bytes::from(bytes)).is_err());

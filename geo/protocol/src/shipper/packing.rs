@@ -47,7 +47,8 @@ impl Packing {
 fn merges(items: &[Item], next: &Item) -> bool {
     match (items.last(), next) {
         (Some(Item::Skip(last)), Item::Skip(next)) => {
-            last.range.to == next.range.from && (last.reason == next.reason || planted!(MergesReasons))
+            let alike = last.reason == next.reason && last.verified == next.verified;
+            last.range.to == next.range.from && (alike || planted!(MergesReasons))
         }
         _ => false,
     }

@@ -39,7 +39,8 @@ pub enum Piece {
         /// The head after it.
         after: Head,
     },
-    /// Nothing: retention took it, this region skipped it itself, or it belongs to an older log.
+    /// Nothing: retention took it, this region skipped it itself, or it belongs to an older log. Not verified where
+    /// any skip was not that lies in it.
     Hole(Skip),
 }
 
@@ -64,7 +65,7 @@ impl Piece {
 
     pub(super) fn skipped(&self, reason: SkipReason) -> Skip {
         match self {
-            Piece::Batch { after, .. } => Skip { range: self.range(), reason, after: *after },
+            Piece::Batch { after, .. } => Skip { range: self.range(), reason, after: *after, verified: true },
             Piece::Hole(skip) => *skip,
         }
     }

@@ -45,10 +45,13 @@ met!(
 
 const STEPS_MAX: usize = 120;
 const OCCURRENCES_MIN: u64 = 10_000;
-const CASES: u32 = 12_000;
+const CASES: u32 = 80_000;
 const OFFSETS: u64 = 12;
 const REGIONS: [&str; 3] = ["a", "b", "c"];
 const LOGS: [LogId; 2] = [LogId::from_u128(1), LogId::from_u128(2)];
+
+/// How many messages of each log each region has when a run begins.
+const PRESENT: [[u64; 2]; 3] = [[12, 8], [5, 12], [8, 4]];
 
 type Plain = BTreeSet<(LogId, u64)>;
 
@@ -67,8 +70,8 @@ struct World {
     present: [[u64; 2]; 3],
 }
 
-pub(super) fn tapes() -> impl Strategy<Value = Vec<[u8; 6]>> {
-    prop::collection::vec(any::<[u8; 6]>(), 10..STEPS_MAX)
+pub(super) fn tapes() -> impl Strategy<Value = Vec<[u8; 8]>> {
+    prop::collection::vec(any::<[u8; 8]>(), 10..STEPS_MAX)
 }
 
 /// One region skipped some offsets of the first log.
@@ -83,10 +86,14 @@ fn plain(set: &AckSet) -> Plain {
         .collect()
 }
 
-pub(super) fn run(tape: &[[u8; 6]], counts: &mut Coverage) -> Result<(), String> {
+pub(super) fn run(tape: &[[u8; 8]], counts: &mut Coverage) -> Result<(), String> {
     let regions = REGIONS.map(|name| AckState::unknown(Region::parse(name).expect("a name"))).to_vec();
     let (flying, rightful) = (Vec::new(), BTreeMap::new());
-    let mut world = World { regions, flying, rightful, present: [[0; 2]; 3] };
+    let mut world = World { regions, flying, rightful, present: PRESENT };
+    world.regions[0].create(AckSet::default()).map_err(|error| error.to_string())?;
+    world.begun(0, counts);
+    let told = world.regions[0].whole();
+    world.tell(0, told);
     for bytes in tape {
         world.step(&mut Dice::new(bytes), counts)?;
         world.check()?;
@@ -100,8 +107,8 @@ impl World {
         match operation {
             0..=69 => self.ack(region, dice, counts)?,
             70..=89 => self.ack_through(region, dice, counts)?,
-            90..=99 => self.begin(region, Met::OpTakeOver, counts, |state, _| state.take_over()),
-            100..=107 => {
+            90..=93 => self.begin(region, Met::OpTakeOver, counts, |state, _| state.take_over()),
+            94..=99 => {
                 let floor = Offset(dice.below(OFFSETS as usize + 1) as u64);
                 let base = AckSet::below([(LOGS[dice.below(2)], floor)]);
                 let before = plain(self.regions[region].acked());
@@ -110,27 +117,30 @@ impl World {
                     counts.met(Met::SeekTakesBack);
                 }
             }
-            108..=111 => self.begin(region, Met::OpDelete, counts, |state, _| state.delete()),
-            112..=125 => {
+            100..=102 => self.begin(region, Met::OpDelete, counts, |state, _| state.delete()),
+            103..=115 => {
                 self.begin(region, Met::OpCreate, counts, |state, _| state.create(AckSet::default()))
             }
-            126..=159 => {
+            116..=149 => {
                 counts.met(Met::OpDelta);
                 let told = self.regions[region].take_delta();
                 self.tell(region, told);
             }
-            160..=174 => {
+            150..=169 => {
                 counts.met(Met::OpWhole);
                 let told = self.regions[region].whole();
                 self.tell(region, told);
             }
-            175..=189 => self.compare(region, (region + 1 + dice.below(2)) % 3, counts),
-            190..=199 => {
+            170..=184 => self.compare(region, (region + 1 + dice.below(2)) % 3, counts),
+            185..=189 => {
                 let log = dice.below(2);
                 let present = &mut self.present[region][log];
                 *present = (*present + 1 + dice.below(3) as u64).min(OFFSETS);
             }
-            _ => self.hear(dice, counts)?,
+            _ => {
+                self.hear(dice, counts)?;
+                self.hear(dice, counts)?;
+            }
         }
         Ok(())
     }
@@ -196,6 +206,11 @@ impl World {
             return;
         }
         counts.met(met);
+        self.begun(region, counts);
+    }
+
+    /// A region has begun an epoch.
+    fn begun(&mut self, region: usize, counts: &mut Coverage) {
         let state = &self.regions[region];
         let Some(epoch) = state.epoch().cloned() else {
             return;

@@ -14,14 +14,22 @@ const CASES_MAX: u32 = 2_000;
 
 #[test]
 fn every_fault_planted_in_shipping_is_seen() {
-    let run = |tape: &Vec<[u8; 6]>| shipping::run(tape, &mut shipping::Counts::default());
+    let run = |tape: &Vec<[u8; shipping::TAPE]>| shipping::run(tape, &mut shipping::Counts::default());
     all_seen(&Mutant::SHIPPING, shipping::tapes(), run);
 }
 
 #[test]
 fn every_fault_planted_in_acks_is_seen() {
-    let run = |tape: &Vec<[u8; 6]>| acks::run(tape, &mut acks::Coverage::default());
+    let run = |tape: &Vec<[u8; 8]>| acks::run(tape, &mut acks::Coverage::default());
     all_seen(&Mutant::ACKS, acks::tapes(), run);
+}
+
+#[test]
+fn without_a_fault_the_same_cases_pass() {
+    let run = |tape: &Vec<[u8; shipping::TAPE]>| shipping::run(tape, &mut shipping::Counts::default());
+    assert_eq!(first_failure(&shipping::tapes(), &run), None);
+    let run = |tape: &Vec<[u8; 8]>| acks::run(tape, &mut acks::Coverage::default());
+    assert_eq!(first_failure(&acks::tapes(), &run), None);
 }
 
 #[expect(clippy::disallowed_methods, reason = "says how long the check took")]

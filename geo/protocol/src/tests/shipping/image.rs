@@ -56,7 +56,9 @@ impl Image {
         if from < self.start {
             let after = self.head_at(self.start).expect("logs start where an item does");
             let range = OffsetRange::new(from, self.start);
-            pieces.push(Piece::Hole(Skip { range, reason: SkipReason::Trimmed, after }));
+            let inside = self.items.iter().filter(|i| i.range().from < self.start && i.range().to > from);
+            let verified = !inside.into_iter().any(|item| matches!(item, Item::Skip(s) if !s.verified));
+            pieces.push(Piece::Hole(Skip { range, reason: SkipReason::Trimmed, after, verified }));
             at = self.start;
         }
         for item in self.items.iter().filter(|item| item.range().to > at) {

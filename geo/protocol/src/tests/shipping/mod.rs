@@ -16,18 +16,20 @@ use proptest::test_runner::{Config, TestRunner};
 pub(super) use self::coverage::Coverage as Counts;
 use self::world::World;
 
+/// Random bytes for one step.
+pub(super) const TAPE: usize = 14;
 /// Steps in the longest schedule.
 const STEPS_MAX: usize = 220;
 /// How often each operation and precondition must have occurred for the check to count.
 const OCCURRENCES_MIN: u64 = 10_000;
-const CASES: u32 = 12_000;
+const CASES: u32 = 80_000;
 
-pub(super) fn tapes() -> impl Strategy<Value = Vec<[u8; 6]>> {
-    prop::collection::vec(any::<[u8; 6]>(), 20..STEPS_MAX)
+pub(super) fn tapes() -> impl Strategy<Value = Vec<[u8; TAPE]>> {
+    prop::collection::vec(any::<[u8; TAPE]>(), 20..STEPS_MAX)
 }
 
 /// One schedule: faults first, then everything heals and must arrive.
-pub(super) fn run(tape: &[[u8; 6]], counts: &mut Counts) -> Result<(), String> {
+pub(super) fn run(tape: &[[u8; TAPE]], counts: &mut Counts) -> Result<(), String> {
     let mut world = World::new();
     for bytes in tape {
         operation::step(&mut world, bytes, counts)?;

@@ -2,6 +2,7 @@
 
 use meridian_model::{LogId, Offset, UnixMs};
 
+use super::TAPE;
 use super::coverage::{Coverage as Counts, Met};
 use super::image::Image;
 use super::oracle;
@@ -19,14 +20,18 @@ const LOGS_MAX: usize = 4;
 /// Packets on their way at most: older ones are lost.
 const PACKETS_MAX: usize = 40;
 
-pub(super) fn step(world: &mut World, bytes: &[u8; 6], counts: &mut Counts) -> Result<(), String> {
+pub(super) fn step(world: &mut World, bytes: &[u8; TAPE], counts: &mut Counts) -> Result<(), String> {
     let mut dice = Dice::new(bytes);
     while world.network.len() > PACKETS_MAX {
         world.network.remove(0);
     }
     match dice.roll() {
         0..=44 => publish(world, &mut dice, counts),
-        45..=119 => deliver(world, &mut dice, counts)?,
+        45..=119 => {
+            for _ in 0..3 {
+                deliver(world, &mut dice, counts)?;
+            }
+        }
         120..=159 => {
             counts.met(Met::OpApply);
             let receiver = if dice.one_in(3) { &mut world.hop } else { &mut world.destination };
@@ -67,9 +72,10 @@ pub(super) fn step(world: &mut World, bytes: &[u8; 6], counts: &mut Counts) -> R
             counts.met(Met::OpTimePasses);
             world.now = world.now.plus_ms(1 + dice.below(60) as u64);
         }
-        227..=243 => route(world, &mut dice, counts)?,
-        244..=249 => history(world, &mut dice, counts),
-        _ => forge(world, &mut dice, counts)?,
+        227..=244 => route(world, &mut dice, counts)?,
+        245..=249 => history(world, &mut dice, counts),
+        250..=252 => forge(world, &mut dice, counts)?,
+        _ => other_history(world, &mut dice, counts)?,
     }
     Ok(())
 }
@@ -90,7 +96,7 @@ fn publish(world: &mut World, dice: &mut Dice<'_>, counts: &mut Counts) {
     };
     let stamp = Stamp { regions: set(dice.below(8)), allowed: set(dice.below(12)) };
     let expires = if dice.one_in(4) { world.now.plus_ms(1 + dice.below(50) as u64) } else { UnixMs(0) };
-    let (count, now) = (1 + dice.below(3), world.now);
+    let (count, now) = (1 + dice.below(6).saturating_sub(3), world.now);
     let batch = world.batch(count, expires);
     let origin = world.newest();
     if origin.rule && oracle::goes(&stamp, &d) && !oracle::goes(&stamp, &h) {
@@ -177,7 +183,7 @@ fn trim(world: &mut World, dice: &mut Dice<'_>, counts: &mut Counts) {
         image.boundaries().into_iter().filter(|at| *at >= image.start).take(4).collect();
     image.start = places[dice.below(places.len())];
     // Heads are kept longer than bytes, but not for ever.
-    if dice.one_in(2) {
+    if dice.below(4) > 0 {
         image.heads_from = image.start;
     }
 }
@@ -221,7 +227,7 @@ fn route(world: &mut World, dice: &mut Dice<'_>, counts: &mut Counts) -> Result<
             let started = world.destination.coverage.reroute(log, upstream, epoch);
             started.map_err(|error| error.to_string())?;
         }
-        (None, false) if dice.one_in(2) => {
+        (None, false) if dice.one_in(5) => {
             counts.met(Met::EpochStartsStraight);
             let started = world.destination.coverage.reroute(log, o, RouteEpoch(epoch.0 + 1));
             started.map_err(|error| error.to_string())?;
@@ -239,13 +245,17 @@ fn history(world: &mut World, dice: &mut Dice<'_>, counts: &mut Counts) {
     let places: Vec<Offset> =
         origin.image.boundaries().into_iter().filter(|at| *at >= origin.image.start).collect();
     let kept = places[places.len() - 1 - dice.below(places.len().min(4))];
-    match dice.below(3) {
-        0 if origin.before.is_none() && kept < origin.image.end() => {
+    match dice.below(7) {
+        0..=2 if origin.before.is_none() && kept < origin.image.end() => {
             counts.met(Met::RolledBack);
             origin.before = Some(origin.image.clone());
             origin.image.items.retain(|item| item.range().to <= kept);
+            for _ in 0..dice.below(4) {
+                let (now, batch) = (world.now, world.batch(1, UnixMs(0)));
+                world.newest().image.append(now, Stamp::default(), batch);
+            }
         }
-        1 if more && origin.before.is_none() => {
+        3..=4 if more && origin.before.is_none() => {
             counts.met(Met::Restored);
             // Sealed where the backup ends. What the new log has of the old one, it does not ship.
             origin.before = Some(origin.image.clone());
@@ -254,12 +264,13 @@ fn history(world: &mut World, dice: &mut Dice<'_>, counts: &mut Counts) {
             let mut restored = Image::new(id);
             let range = meridian_model::OffsetRange::new(Offset(0), kept);
             if !range.is_empty() {
-                let skip = Skip { range, reason: SkipReason::BeforeLink, after: Head::initial(id) };
+                let skip =
+                    Skip { range, reason: SkipReason::BeforeLink, after: Head::initial(id), verified: true };
                 restored.items.push(Item::Skip(skip));
             }
             world.add_log(restored, kept);
         }
-        2 if more => {
+        5 if more => {
             counts.met(Met::Recreated);
             origin.deleted = true;
             let log = origin.image.log;
@@ -294,5 +305,43 @@ fn forge(world: &mut World, dice: &mut Dice<'_>, counts: &mut Counts) -> Result<
         (false, Err(Refused::Residency { .. })) => counts.met(Met::RefusedResidency),
         (_, other) => return Err(format!("what must not be here: {other:?}")),
     }
+    Ok(())
+}
+
+/// A frame of one of the histories of a log that changed its past comes late, and fits the watermark.
+fn other_history(world: &mut World, dice: &mut Dice<'_>, counts: &mut Counts) -> Result<(), String> {
+    counts.met(Met::OpOtherHistory);
+    let Some(origin) = world.origins.iter().rev().find(|origin| origin.before.is_some()) else {
+        return Ok(());
+    };
+    let log = origin.image.log;
+    let image = origin.before.as_ref().filter(|_| dice.below(3) > 0).unwrap_or(&origin.image);
+    let Some(row) = world.destination.coverage.row(log) else {
+        return Ok(());
+    };
+    let first = image.items.iter().find(|item| item.range().from == row.watermark);
+    let (before, item) = match (first, image.head_at(row.watermark)) {
+        (Some(Item::Batch(shipped)), Some(before)) if oracle::goes(&shipped.stamp, &region("d")) => {
+            (before, Item::Batch(shipped.clone()))
+        }
+        (Some(item @ Item::Batch(_)), Some(before)) => {
+            let (range, after) = (item.range(), item.after());
+            (before, Item::Skip(Skip { range, reason: SkipReason::Narrowed, after, verified: true }))
+        }
+        // Or one that nobody has seen, of an upstream that was itself rolled back.
+        _ if dice.one_in(4) => {
+            let range = meridian_model::OffsetRange::one(row.watermark);
+            let (before, after) = (Head([0x5a; 32]), Head([0x5b; 32]));
+            (before, Item::Skip(Skip { range, reason: SkipReason::Narrowed, after, verified: true }))
+        }
+        _ => return Ok(()),
+    };
+    let frame = Frame::new(log, row.epoch, row.watermark, Some(before), vec![item]);
+    let frame = frame.map_err(|error| error.to_string())?;
+    let leg = if row.upstream == region("h") { Leg::HopToDestination } else { Leg::OriginToDestination };
+    let mut bytes = Vec::new();
+    frame.encode(&mut bytes);
+    // At the front: it arrives before the watermark has moved on.
+    world.network.insert(0, Packet { leg, log, session: 0, body: Body::Frame(bytes.into()) });
     Ok(())
 }

@@ -38,8 +38,8 @@ impl World {
                     return why("a gap or an overlap", at);
                 }
                 at = range.to;
-                if receiver.unverified.contains(&(*log, range.from)) {
-                    // The sender's heads were gone, and it said so: another history may begin after this skip.
+                if matches!(item, Item::Skip(skip) if !skip.verified) {
+                    // A sender's heads were gone, and it said so: another history may begin after this skip.
                     history = None;
                     continue;
                 }
@@ -96,7 +96,11 @@ impl World {
                     (Item::Skip(known), reason) => known.reason == reason || reason == SkipReason::Trimmed,
                     (Item::Batch(_), SkipReason::Trimmed) => skip.range.to <= trimmed,
                     (Item::Batch(_), SkipReason::BeforeLink) => skip.range.to <= origin.base,
-                    (Item::Batch(b), SkipReason::Narrowed | SkipReason::Residency) => !goes(&b.stamp, &here),
+                    (Item::Batch(b), SkipReason::Narrowed | SkipReason::Residency) => {
+                        // A barrier is of the origin's history; a hop that is still on the one before the disks were
+                        // rolled back lacks what was for the destination alone, and the origin lacks it too.
+                        !goes(&b.stamp, &here) || (origin.before.is_some() && !goes(&b.stamp, &region("h")))
+                    }
                     (Item::Batch(b), SkipReason::Expired) => b.batch.header().expire_at < self.now,
                 })
         };

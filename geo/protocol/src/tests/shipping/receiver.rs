@@ -28,8 +28,6 @@ pub(super) struct Receiver {
     pub(super) proposed: Vec<Proposal>,
     /// Logs that diverged here: nothing more may be accepted.
     pub(super) diverged: Vec<LogId>,
-    /// Where the history of a log may change unseen, because a head was not known.
-    pub(super) unverified: Vec<(LogId, Offset)>,
 }
 
 impl Receiver {
@@ -40,7 +38,6 @@ impl Receiver {
             images: BTreeMap::new(),
             proposed: Vec::new(),
             diverged: Vec::new(),
-            unverified: Vec::new(),
         }
     }
 
@@ -123,9 +120,11 @@ impl Receiver {
         let batches = accepted.batches.iter().map(|arrived| Item::Batch(arrived.shipped.clone()));
         let mut items: Vec<Item> = batches.chain(accepted.skips.iter().copied().map(Item::Skip)).collect();
         items.sort_by_key(|item| item.range().from);
-        if verified.frame().before().is_none() {
-            counts.met(Met::SkipUnverified);
-            self.unverified.push((accepted.log, verified.frame().from()));
+        let unverified = accepted.skips.iter().any(|skip| !skip.verified);
+        match verified.frame().before() {
+            None => counts.met(Met::HeadUnknown),
+            Some(_) if unverified => counts.met(Met::UnverifiedRelayed),
+            Some(_) => {}
         }
         for skip in &accepted.skips {
             counts.met(match skip.reason {
