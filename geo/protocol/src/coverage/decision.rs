@@ -48,7 +48,7 @@ pub struct Arrived {
     pub leaf: Leaf,
 }
 
-/// Why a frame is refused. Each reason is published by [`Refused::reason`].
+/// Why a frame is refused. [`Refused::reason`] names each.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// It does not begin at the watermark. The sender goes on from there: that always helps.
@@ -88,7 +88,7 @@ pub enum Refused {
 }
 
 impl Refused {
-    /// As published in `ErrorInfo.reason`.
+    /// Its name in replies between regions and in metrics. No client gets it.
     pub fn reason(&self) -> &'static str {
         match self {
             Refused::Gap { .. } => "GEO_GAP",

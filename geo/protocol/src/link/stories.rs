@@ -18,9 +18,9 @@ fn shipping() -> Link {
 
 fn probe(link: &mut Link, now_ms: u64) -> u64 {
     let sent = link.handle(now_ms, JITTER, Event::Tick);
-    let probes =
+    let mut probes =
         sent.iter().filter_map(|a| if let Action::Probe { probe } = a { Some(*probe) } else { None });
-    probes.last().expect("a probe")
+    probes.next_back().expect("a probe")
 }
 
 #[test]

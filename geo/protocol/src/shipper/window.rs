@@ -42,8 +42,11 @@ impl Window {
 
     pub(super) fn arrived(&mut self, watermark: Offset) {
         self.watermark = self.watermark.max(watermark);
-        while let Some((_, bytes)) = self.frames.pop_front_if(|(to, _)| *to <= watermark) {
+        while let Some((to, bytes)) = self.frames.front()
+            && *to <= watermark
+        {
             self.bytes -= bytes;
+            self.frames.pop_front();
         }
     }
 

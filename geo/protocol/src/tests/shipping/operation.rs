@@ -62,19 +62,19 @@ pub(super) fn step(world: &mut World, bytes: &[u8; TAPE], counts: &mut Counts) -
             world.event(leg, log, Event::Disconnected, counts)?;
             world.event(leg, log, Event::Connected, counts)?;
         }
-        205..=210 => {
+        205..=208 => {
             counts.met(Met::OpSilence);
             let (leg, log) = pick(world, &mut dice);
             world.event(leg, log, Event::Silence, counts)?;
         }
-        211..=220 => trim(world, &mut dice, counts),
+        209..=220 => trim(world, &mut dice, counts),
         221..=226 => {
             counts.met(Met::OpTimePasses);
             world.now = world.now.plus_ms(1 + dice.below(60) as u64);
         }
         227..=244 => route(world, &mut dice, counts)?,
         245..=249 => history(world, &mut dice, counts),
-        250..=252 => forge(world, &mut dice, counts)?,
+        250..=251 => forge(world, &mut dice, counts)?,
         _ => other_history(world, &mut dice, counts)?,
     }
     Ok(())
@@ -183,7 +183,7 @@ fn trim(world: &mut World, dice: &mut Dice<'_>, counts: &mut Counts) {
         image.boundaries().into_iter().filter(|at| *at >= image.start).take(4).collect();
     image.start = places[dice.below(places.len())];
     // Heads are kept longer than bytes, but not for ever.
-    if dice.below(4) > 0 {
+    if dice.below(8) > 0 {
         image.heads_from = image.start;
     }
 }
@@ -329,7 +329,7 @@ fn other_history(world: &mut World, dice: &mut Dice<'_>, counts: &mut Counts) ->
             (before, Item::Skip(Skip { range, reason: SkipReason::Narrowed, after, verified: true }))
         }
         // Or one that nobody has seen, of an upstream that was itself rolled back.
-        _ if dice.one_in(4) => {
+        _ if dice.one_in(3) => {
             let range = meridian_model::OffsetRange::one(row.watermark);
             let (before, after) = (Head([0x5a; 32]), Head([0x5b; 32]));
             (before, Item::Skip(Skip { range, reason: SkipReason::Narrowed, after, verified: true }))
