@@ -75,8 +75,24 @@ pub const CONTROL_SEGMENT_ENTRIES: u64 = 1_024;
 /// The same in bytes of entries.
 pub const CONTROL_SEGMENT_BYTES: u64 = 8 * 1024 * 1024;
 
+/// Encoded bytes of one frame between regions: it is applied as one entry.
+pub const GEO_FRAME_BYTES_MAX: usize = 3 * 1024 * 1024;
+/// Batches and skips in one frame between regions.
+pub const GEO_FRAME_ITEMS_MAX: usize = 4_096;
+/// Bytes of frames on their way to one destination from one origin log.
+pub const GEO_WINDOW_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Origin logs that one partition remembers the coverage of, deleted and restored ones included.
+pub const GEO_ORIGINS_MAX: usize = 1_024;
+/// Ranges of acked offsets of one replicated subscription in one partition, over all origin logs.
+pub const GEO_ACK_RANGES_MAX: usize = 16_384;
+/// Samples of an origin's clock and end that are kept to tell a lag in seconds.
+pub const GEO_LAG_SAMPLES_MAX: usize = 256;
+
 const _: () = assert!(MESSAGE_BYTES_MAX < BATCH_BYTES_MAX);
 const _: () = assert!(BATCH_BYTES_MAX <= ENTRY_BYTES_MAX);
 const _: () = assert!(ENTRY_BYTES_MAX + 64 * 1024 < RPC_BYTES_MAX);
 const _: () = assert!(PRODUCER_INFLIGHT_BATCHES_MAX * 2 <= DEDUP_WINDOW_BATCHES);
 const _: () = assert!(CLOCK_SKEW_MS_MAX < CLOCK_FRESH_MS);
+const _: () = assert!(BATCH_BYTES_MAX + 64 * 1024 < GEO_FRAME_BYTES_MAX);
+const _: () = assert!(GEO_FRAME_BYTES_MAX <= ENTRY_BYTES_MAX);
+const _: () = assert!(GEO_FRAME_BYTES_MAX < GEO_WINDOW_BYTES_MAX);
