@@ -127,4 +127,6 @@ impl From<OutOfBytes> for CommandError {
 }
 
 #[cfg(test)]
+mod subscription_tests;
+#[cfg(test)]
 mod tests;

@@ -72,16 +72,19 @@ impl PartitionMachine {
     }
 
     fn delayed_hold(&self, waits: Waits) -> Option<TrimHold> {
-        let subs = &self.subscriptions;
-        if subs.rows.is_empty() {
+        if self.subscriptions.rows.is_empty() {
             return None;
         }
-        let hold = |offset| TrimHold { offset, by: HeldBy::Delayed };
-        let read = waits.live_delayed.filter(|live| self.is_believed(live)).map(|live| live.from);
-        // A message that failed is live, whatever was read.
-        let failed = subs.rows.values().filter_map(Subscription::first_failed_delayed).min();
-        let read = read.map(|from| failed.map_or(from, |failed| failed.min(from)));
-        read.or_else(|| self.first_segment_delayed()).map(hold)
+        let offset = self.live_delayed(waits).or_else(|| self.first_segment_delayed());
+        offset.map(|offset| TrimHold { offset, by: HeldBy::Delayed })
+    }
+
+    /// Below this no subscription waits for a delayed message, by what the leader read and by what failed: a message
+    /// that failed is live, whatever was read. `None`: it is not known.
+    fn live_delayed(&self, waits: Waits) -> Option<Offset> {
+        let read = waits.live_delayed.filter(|live| self.is_believed(live))?.from;
+        let failed = self.subscriptions.rows.values().filter_map(Subscription::first_failed_delayed).min();
+        Some(failed.map_or(read, |failed| failed.min(read)))
     }
 
     fn is_believed(&self, live: &LiveDelayed) -> bool {
@@ -105,8 +108,7 @@ impl PartitionMachine {
     /// After a trim: what subscriptions waited for below the start counts as settled.
     pub(in crate::partition) fn drop_backlog(&mut self, waits: Waits) -> Vec<DroppedBacklog> {
         let start = self.start();
-        let known = waits.live_delayed.filter(|live| self.is_believed(live));
-        let delayed_may_go = known.is_none_or(|live| live.from < start);
+        let delayed_may_go = self.live_delayed(waits).is_none_or(|live| live < start);
         let subs = &mut self.subscriptions;
         let before = subs.delayed.trimmed;
         let lost = subs.rows.values_mut().filter_map(|sub| {

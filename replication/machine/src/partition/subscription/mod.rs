@@ -159,8 +159,10 @@ impl PartitionMachine {
     }
 
     fn settle(&mut self, parts: &[SettlePart]) -> PartitionReply {
+        let start = self.start();
         let subs = &mut self.subscriptions;
         let now = Now {
+            start,
             end: self.core.end,
             stamp: self.core.last_stamp,
             delayed: subs.delayed.messages,
@@ -212,9 +214,9 @@ pub(super) const SMALL_BOUNDS: super::Bounds = super::Bounds {
     forgotten_per_trim_max: 1,
     subscriptions_max: 3,
     dropped_max: 2,
-    settled_ranges_max: 2,
+    settled_ranges_max: 3,
     settled_delayed_max: 3,
-    attempts_max: 3,
+    attempts_max: 2,
     dead_letters_max: 3,
     destinations_max: 2,
     settle_parts_max: 3,

@@ -18,6 +18,8 @@ use crate::partition::Bounds;
 
 /// What a settlement is measured by.
 pub(super) struct Now<'a> {
+    /// The start of the log: what lies below can neither be delivered nor moved.
+    pub(super) start: Offset,
     /// The end of the log.
     pub(super) end: Offset,
     /// The stamp of the settlement.
@@ -73,19 +75,24 @@ impl Subscription {
             return Err(SubscriptionRefusal::NotDelayed);
         }
         for (place, _) in dead(settlement) {
-            self.check_last_attempt(place)?;
+            self.check_last_attempt(place, now)?;
         }
         Ok(())
     }
 
     /// A dead letter had its last attempt. One that is settled already is a repetition: nothing comes of it.
-    fn check_last_attempt(&self, place: Place) -> Result<(), SubscriptionRefusal> {
+    fn check_last_attempt(&self, place: Place, now: &Now<'_>) -> Result<(), SubscriptionRefusal> {
         let count = self.attempts.get(&place).map_or(0, |attempts| attempts.count);
         let last = self.rules.attempts_max.is_some_and(|most| count.saturating_add(1) >= most);
-        match last || self.is_settled(place) || planted!(DiesEarly) {
+        match last || self.is_over(place, now) || planted!(DiesEarly) {
             true => Ok(()),
             false => Err(SubscriptionRefusal::NotLastAttempt { count }),
         }
+    }
+
+    /// Whether nothing can become of a message any more: it is settled, or trimmed.
+    fn is_over(&self, place: Place, now: &Now<'_>) -> bool {
+        place.offset < now.start || self.is_settled(place)
     }
 
     /// Whether no bound can be passed, however the settlement falls out.
@@ -146,10 +153,10 @@ impl Subscription {
             self.expired += self.settle_delayed(*range, journal);
         }
         for (place, letter) in dead(settlement) {
-            self.bury(place, letter, journal);
+            self.bury(place, letter, now, journal);
         }
         for (place, nack) in nacked(settlement) {
-            if !self.is_settled(place) || planted!(NackRevivesAttempts) {
+            if !self.is_over(place, now) || planted!(NackRevivesAttempts) {
                 self.fail(place, nack.not_before, journal);
             }
         }
@@ -173,8 +180,8 @@ impl Subscription {
     }
 
     /// A message leaves for another topic: once, as it is settled once.
-    fn bury(&mut self, place: Place, letter: DeadLetter, journal: &mut Journal) {
-        if self.is_settled(place) && !planted!(BuriesTwice) {
+    fn bury(&mut self, place: Place, letter: DeadLetter, now: &Now<'_>, journal: &mut Journal) {
+        if self.is_over(place, now) && !planted!(BuriesTwice) {
             return;
         }
         let range = OffsetRange::one(letter.offset);

@@ -6,7 +6,7 @@ use meridian_model::{LogId, Offset, Place, SubscriptionId, UnixMs};
 
 use super::coverage::{Coverage, Met};
 use super::model::{Model, Sub};
-use super::{CELL, SMALL, operation};
+use super::{CELL, ROOMS, operation};
 use crate::command::{PartitionCommand, PartitionPolicy};
 use crate::partition::PartitionMachine;
 use crate::partition::subscription::{DelayedBatch, SubscriptionView};
@@ -71,9 +71,10 @@ struct Run {
 
 /// Runs a tape, one command for each of its cells.
 pub(super) fn run(tape: &[[u8; CELL]], met: &mut Coverage) -> Result<(), String> {
+    let bounds = ROOMS[tape.first().map_or(0, |cell| usize::from(cell[CELL - 1]) % ROOMS.len())];
     let mut run = Run {
-        model: Model::new(SMALL, SEGMENT_ENTRIES),
-        machine: PartitionMachine::with_bounds(LOG, SMALL),
+        model: Model::new(bounds, SEGMENT_ENTRIES),
+        machine: PartitionMachine::with_bounds(LOG, bounds),
         disk: Disk::default(),
     };
     let policy = PartitionPolicy {
@@ -114,7 +115,7 @@ impl Run {
         }
         self.disk.write(&effects).map_err(|why| format!("{said}: {why}"))?;
         self.compare(met).map_err(|why| format!("{said}: {why}"))?;
-        let restored = PartitionMachine::restore_with_bounds(LOG, self.disk.rows(), SMALL);
+        let restored = PartitionMachine::restore_with_bounds(LOG, self.disk.rows(), self.model.bounds);
         let restored = restored.map_err(|why| format!("{said}: {why}"))?;
         ensure(restored == self.machine, || format!("{said}: restored {restored:?}, live {:?}", self.machine))
     }

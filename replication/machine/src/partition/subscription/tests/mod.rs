@@ -21,12 +21,36 @@ use crate::partition::Bounds;
 const STEPS_MAX: usize = 140;
 /// How often each operation and precondition must have occurred for the check to count.
 const OCCURRENCES_MIN: u64 = 10_000;
-const CASES: u32 = 30_000;
+const CASES: u32 = 34_000;
 /// Random bytes for one command.
-const CELL: usize = 24;
+const CELL: usize = 40;
 
 /// Segments are closed by entries alone here.
 const SMALL: Bounds = Bounds { segment_age_ms: 1 << 40, ..SMALL_BOUNDS };
+
+/// Every run has one of these: many subscriptions, one that is always at a bound, one that comes far.
+const ROOMS: [Bounds; 3] = [
+    SMALL,
+    Bounds {
+        subscriptions_max: 1,
+        dropped_max: 1,
+        settled_ranges_max: 2,
+        settled_delayed_max: 1,
+        attempts_max: 1,
+        dead_letters_max: 1,
+        destinations_max: 1,
+        ..SMALL
+    },
+    Bounds {
+        subscriptions_max: 1,
+        dropped_max: 1,
+        settled_ranges_max: 9,
+        settled_delayed_max: 9,
+        attempts_max: 9,
+        dead_letters_max: 9,
+        ..SMALL
+    },
+];
 
 fn tapes() -> impl Strategy<Value = Vec<[u8; CELL]>> {
     prop::collection::vec(any::<[u8; CELL]>(), 1..STEPS_MAX)

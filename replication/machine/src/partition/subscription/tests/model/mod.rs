@@ -253,7 +253,8 @@ impl Model {
     }
 
     fn settle(&mut self, parts: &[crate::command::SettlePart], met: &mut Coverage) -> Vec<SettleOutcome> {
-        let now = settlement::Log { end: self.end, stamp: self.stamp, due: &self.due, bounds: &self.bounds };
+        let (start, end, stamp) = (self.start, self.end, self.stamp);
+        let now = settlement::Log { start, end, stamp, due: &self.due, bounds: &self.bounds };
         let mut outcomes = Vec::new();
         for (nth, part) in parts.iter().enumerate() {
             if parts[..nth].iter().any(|earlier| earlier.id == part.id) {

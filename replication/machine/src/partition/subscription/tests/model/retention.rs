@@ -46,6 +46,9 @@ impl Model {
         if live.is_some() && believed.is_none() && !self.subs.is_empty() {
             met.met(Met::OldBoundNotBelieved);
         }
+        let failed = self.subs.values().flat_map(|sub| sub.attempts.keys());
+        let failed = failed.filter(|at| at.0 > 0).map(|at| at.1).min().unwrap_or(u64::MAX);
+        let believed = believed.map(|live| LiveDelayed { from: live.from.min(Offset(failed)), ..live });
         let hold = self.hold(believed, drop_backlog);
         let due: Vec<Closed> = self.closed.iter().copied().take_while(is_due).collect();
         let stays = |c: &&Closed| hold.is_none_or(|hold| c.end <= hold.offset.0);
@@ -96,9 +99,7 @@ impl Model {
 
     fn delayed_hold(&self, believed: Option<LiveDelayed>) -> Option<u64> {
         if let Some(live) = believed {
-            let failed = self.subs.values().flat_map(|sub| sub.attempts.keys());
-            let failed = failed.filter(|at| at.0 > 0).map(|at| at.1).min();
-            return Some(failed.map_or(live.from.0, |failed| failed.min(live.from.0)));
+            return Some(live.from.0);
         }
         let from = self.subs.values().map(|sub| sub.from).min()?;
         let ends = self.closed.iter().map(|c| c.end).chain([self.end]);

@@ -11,6 +11,7 @@ use crate::command::SettlePart;
 use crate::partition::{Bounds, SubscriptionBound, SubscriptionRefusal};
 
 pub(super) struct Log<'a> {
+    pub(super) start: u64,
     pub(super) end: u64,
     pub(super) stamp: u64,
     pub(super) due: &'a BTreeMap<u64, u64>,
@@ -67,7 +68,7 @@ impl Sub {
         for (at, _) in dead(s) {
             let count = self.attempts.get(&at).map_or(0, |a| a.0);
             let is_last = self.rules.attempts_max.is_some_and(|most| count + 1 >= most);
-            if !is_last && !self.is_settled(at) {
+            if !is_last && !self.is_settled(at) && at.1 >= log.start {
                 return Err((Met::PartNotLastAttempt, SubscriptionRefusal::NotLastAttempt { count }));
             }
         }
@@ -155,6 +156,7 @@ impl Sub {
     fn apply_failures(&mut self, s: &Settlement, log: &Log<'_>, met: &mut Coverage) {
         for (at, to) in dead(s) {
             let new = match at.0 {
+                _ if at.1 < log.start => false,
                 0 => self.settle_main(at.1, log.due.contains_key(&at.1)),
                 _ => self.ack_delayed(at, log, met),
             };
@@ -169,7 +171,7 @@ impl Sub {
             self.sent.entry(to).or_default().0.push(at);
         }
         for (at, not_before) in nacked(s) {
-            if self.is_settled(at) {
+            if self.is_settled(at) || at.1 < log.start {
                 met.met(Met::FailsSettled);
                 continue;
             }

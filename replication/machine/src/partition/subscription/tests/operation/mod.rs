@@ -12,7 +12,7 @@ use meridian_model::{
 };
 
 use super::coverage::{Coverage, Met};
-use super::model::Model;
+use super::model::{Model, Sub};
 use crate::command::{AppendItem, LiveDelayed, PartitionCommand, StartAt, SubscriptionCommand};
 
 thread_local! {
@@ -58,20 +58,27 @@ pub(super) fn command(
     let (operation, stamp) = (dice.roll(), stamp(&mut dice, model, met));
     let dice = &mut dice;
     let (name, command) = match operation {
-        0..=39 => (Met::OpAppend, append(stamp, dice, model)),
-        40..=68 => (Met::OpSet, set(stamp, dice, model).into()),
-        69..=77 => (Met::OpDrop, drop_subscription(stamp, dice, model).into()),
-        78..=80 => (Met::OpBeginDispatch, SubscriptionCommand::BeginDispatch { stamp }.into()),
-        81..=90 => (Met::OpOwn, own(stamp, dice, model).into()),
-        91..=101 => (Met::OpSeek, seek(stamp, dice, model).into()),
-        102..=111 => (Met::OpMoved, moved(stamp, dice, model).into()),
-        112..=118 => (Met::OpSweep, sweep(stamp, dice, model).into()),
-        119..=129 => (Met::OpTrim, trim(stamp, dice, model)),
-        130..=151 => (Met::OpTrimBacklog, trim_backlog(stamp, dice, model, past).into()),
-        152..=154 if dice.below(2) == 0 => (Met::OpSeal, PartitionCommand::Seal { stamp, control_index: 9 }),
-        152..=155 => {
+        0..=32 => (Met::OpAppend, append(stamp, dice, model)),
+        33..=54 => (Met::OpSet, set(stamp, dice, model).into()),
+        55..=64 => (Met::OpDrop, drop_subscription(stamp, dice, model).into()),
+        65..=66 => (Met::OpBeginDispatch, SubscriptionCommand::BeginDispatch { stamp }.into()),
+        67..=72 => (Met::OpOwn, own(stamp, dice, model).into()),
+        73..=82 => (Met::OpSeek, seek(stamp, dice, model).into()),
+        83..=96 => (Met::OpMoved, moved(stamp, dice, model).into()),
+        97..=102 => (Met::OpSweep, sweep(stamp, dice, model).into()),
+        103..=110 => (Met::OpTrim, trim(stamp, dice, model)),
+        111..=146 => (Met::OpTrimBacklog, trim_backlog(stamp, dice, model, past).into()),
+        147..=149 if dice.below(2) == 0 => (Met::OpSeal, PartitionCommand::Seal { stamp, control_index: 9 }),
+        147..=150 => {
             met.met(Met::OpSkip);
             return None;
+        }
+        // Nobody to settle for, or nobody who may: mostly that is changed first.
+        _ if model.subs.is_empty() && !model.sealed && dice.below(16) > 0 => {
+            (Met::OpSet, set(stamp, dice, model).into())
+        }
+        _ if model.subs.values().any(|sub| is_orphan(sub)) && dice.below(4) > 0 => {
+            (Met::OpOwn, adopt(stamp, model).into())
         }
         _ => (Met::OpSettle, settle::command(stamp, dice, model).into()),
     };
@@ -106,7 +113,8 @@ fn append(stamp: UnixMs, dice: &mut Dice<'_>, model: &Model) -> PartitionCommand
         let at = match dice.below(8) {
             0..=4 => 0,
             5 => now.saturating_sub(dice.below(3)),
-            _ => now + 1 + dice.below(12),
+            6 => now + 1 + dice.below(12),
+            _ => now + 1 + dice.below(60),
         };
         let batch = built(1 + dice.below(4), at);
         AppendItem { batch, leaf: [7; 32], opened_at: stamp }
@@ -133,7 +141,11 @@ fn id(dice: &mut Dice<'_>, model: &Model) -> SubscriptionId {
 }
 
 fn set(stamp: UnixMs, dice: &mut Dice<'_>, model: &Model) -> SubscriptionCommand {
-    let id = 1 + dice.below(6);
+    let known: Vec<u64> = model.subs.keys().copied().collect();
+    let id = match dice.below(3) {
+        0 => dice.pick(&known).unwrap_or(2),
+        _ => 1 + dice.below(6),
+    };
     let current = model.subs.get(&id).map_or(1, |sub| sub.control_index);
     let kind = match (dice.below(2), model.subs.get(&id)) {
         (1.., Some(sub)) => sub.rules.kind,
@@ -144,7 +156,7 @@ fn set(stamp: UnixMs, dice: &mut Dice<'_>, model: &Model) -> SubscriptionCommand
             _ => SubscriptionKind::Failover,
         },
     };
-    let attempts_max = [None, Some(1), Some(1), Some(2)][dice.below(4) as usize];
+    let attempts_max = [None, Some(1), Some(1), Some(1), Some(2)][dice.below(5) as usize];
     SubscriptionCommand::SetSubscription {
         stamp,
         control_index: (current + 1).saturating_sub(dice.below(3)),
@@ -159,12 +171,12 @@ fn start(dice: &mut Dice<'_>, model: &Model) -> StartAt {
     let near = match dice.below(10) {
         0 => return StartAt::Latest,
         1 => return StartAt::Earliest,
-        2 => model.end + dice.below(3),
-        3..=4 => model.start.saturating_sub(dice.below(3)),
+        2 => model.end + dice.below(6),
+        3..=4 => model.start.saturating_sub(1 + dice.below(3)),
         _ => model.start + dice.roll() % (span + 1),
     };
     let rank = model.rank(near);
-    let delayed_before = match dice.below(5) {
+    let delayed_before = match dice.below(4) {
         0 => rank + 1 + dice.below(3),
         1 => rank.saturating_sub(dice.below(4)),
         _ => rank,
@@ -174,24 +186,34 @@ fn start(dice: &mut Dice<'_>, model: &Model) -> StartAt {
 
 fn drop_subscription(stamp: UnixMs, dice: &mut Dice<'_>, model: &Model) -> SubscriptionCommand {
     let gone: Vec<u64> = model.gone.keys().copied().collect();
-    let id = match dice.below(4) {
+    let id = match dice.below(3) {
+        0 if dice.below(2) > 0 => SubscriptionId(10 + dice.below(4)),
         0 => SubscriptionId(dice.pick(&gone).unwrap_or(9)),
         _ => id(dice, model),
     };
     let current = model.subs.get(&id.0).map(|sub| sub.control_index).or(model.gone.get(&id.0).copied());
-    let control_index = (current.unwrap_or(0) + 1).saturating_sub(dice.below(3));
+    let control_index = (current.unwrap_or(0) + 1).saturating_sub(dice.below(4));
     SubscriptionCommand::DropSubscription { stamp, control_index, id }
 }
 
 fn own(stamp: UnixMs, dice: &mut Dice<'_>, model: &Model) -> SubscriptionCommand {
     let owned: Vec<u64> =
         model.subs.iter().filter(|(_, s)| s.rules.kind.is_owned()).map(|(id, _)| *id).collect();
-    let id = match dice.below(4) {
+    let id = match dice.below(3) {
         0 => id(dice, model),
         _ => SubscriptionId(dice.pick(&owned).unwrap_or(1)),
     };
-    let owner = (dice.below(4) > 0).then(|| ConsumerId::from_u128(1 + u128::from(dice.below(3))));
+    let owner = (dice.below(3) > 0).then(|| ConsumerId::from_u128(1 + u128::from(dice.below(3))));
     SubscriptionCommand::Own { stamp, id, owner }
+}
+
+fn is_orphan(sub: &Sub) -> bool {
+    sub.rules.kind.is_owned() && sub.owner.is_none()
+}
+
+fn adopt(stamp: UnixMs, model: &Model) -> SubscriptionCommand {
+    let orphan = model.subs.iter().find(|(_, sub)| is_orphan(sub)).map_or(1, |(id, _)| *id);
+    SubscriptionCommand::Own { stamp, id: SubscriptionId(orphan), owner: Some(ConsumerId::from_u128(4)) }
 }
 
 fn seek(stamp: UnixMs, dice: &mut Dice<'_>, model: &Model) -> SubscriptionCommand {
@@ -201,14 +223,16 @@ fn seek(stamp: UnixMs, dice: &mut Dice<'_>, model: &Model) -> SubscriptionComman
 pub(super) fn destination(dice: &mut Dice<'_>) -> LogId {
     // The third is one too many.
     LogId::from_u128(match dice.below(8) {
-        0..=3 => 1,
-        4..=6 => 2,
+        0..=2 => 1,
+        3..=4 => 2,
         _ => 3,
     })
 }
 
 fn moved(stamp: UnixMs, dice: &mut Dice<'_>, model: &Model) -> SubscriptionCommand {
-    let busy: Vec<u64> = model.subs.iter().filter(|(_, s)| !s.sent.is_empty()).map(|(id, _)| *id).collect();
+    let least = dice.below(3) as usize;
+    let is_busy = |sub: &Sub| !sub.sent.is_empty() && sub.on_their_way() >= least;
+    let busy: Vec<u64> = model.subs.iter().filter(|(_, sub)| is_busy(sub)).map(|(id, _)| *id).collect();
     let id = match dice.below(8) {
         0 => id(dice, model),
         _ => dice.pick(&busy).map_or_else(|| id(dice, model), SubscriptionId),
@@ -217,8 +241,9 @@ fn moved(stamp: UnixMs, dice: &mut Dice<'_>, model: &Model) -> SubscriptionComma
         sub.sent.iter().map(|(to, (sent, arrived))| (*to, sent.len() as u64, *arrived)).collect()
     });
     let (destination, through_sequence) = match (dice.below(8), dice.pick(&known)) {
-        (3.., Some((to, sent, arrived))) => (to, arrived + dice.roll() % (sent - arrived).max(1)),
-        (1..=2, Some((to, sent, arrived))) => {
+        (4..=5, Some((to, sent, arrived))) => (to, arrived + dice.roll() % (sent - arrived).max(1)),
+        (6.., Some((to, sent, arrived))) => (to, arrived + dice.roll() % (sent - arrived).max(2) / 2),
+        (1..=3, Some((to, sent, arrived))) => {
             (to, dice.roll() % if arrived > 0 { arrived } else { sent + 1 })
         }
         _ => (destination(dice), dice.below(3)),
@@ -271,6 +296,6 @@ fn trim_backlog(stamp: UnixMs, dice: &mut Dice<'_>, model: &Model, past: &Past) 
         keep_bytes,
         forget_producers_before: None,
         live_delayed,
-        drop_backlog: dice.below(8) == 0,
+        drop_backlog: dice.below(3) == 0,
     }
 }

@@ -25,7 +25,7 @@ fn part(now: u64, dice: &mut Dice<'_>, model: &Model) -> SettlePart {
     let epochs = dice.roll();
     let mut settlement = Settlement::default();
     if let Some(sub) = sub {
-        (0..=dice.below(4)).for_each(|_| decide(&mut settlement, now, dice, sub, model));
+        (0..=dice.below(3)).for_each(|_| decide(&mut settlement, now, dice, sub, model));
     }
     SettlePart {
         id,
@@ -45,14 +45,17 @@ fn part(now: u64, dice: &mut Dice<'_>, model: &Model) -> SettlePart {
 
 fn decide(s: &mut Settlement, now: u64, dice: &mut Dice<'_>, sub: &Sub, model: &Model) {
     match dice.below(32) {
-        0..=4 => ack(s, dice, sub, model),
-        5..=6 => cumulative(s, dice, sub, model),
+        0..=1 => ack(s, dice, sub, model),
+        2..=3 => scatter(s, dice, sub, model),
+        4 => join(s, sub, model),
+        5 => cumulative(s, dice, sub, model),
+        6 => s.delayed.passed.push(ahead(dice, sub, model)),
         7 => s.acked.push(anywhere(dice, model)),
         8 => s.expired.push(ahead(dice, sub, model)),
         9..=12 => fail(s, now, dice, sub, model),
         13..=16 => bury(s, dice, sub, model),
-        17..=26 => delayed(s, now, dice, sub, model),
-        27..=29 => s.delayed.floor = Some(floor(now, dice, sub, model)),
+        17..=25 => (0..=dice.below(3)).for_each(|_| delayed(s, now, dice, sub, model)),
+        26..=29 => s.delayed.floor = Some(floor(now, dice, sub, model)),
         30 => s.delayed.passed.push(ahead(dice, sub, model)),
         _ => {
             let beyond = OffsetRange::one(Offset(model.end + dice.below(2)));
@@ -90,8 +93,27 @@ fn ack(s: &mut Settlement, dice: &mut Dice<'_>, sub: &Sub, model: &Model) {
     s.acked.push(range);
 }
 
+/// Every other message, so that holes stay.
+fn scatter(s: &mut Settlement, dice: &mut Dice<'_>, sub: &Sub, model: &Model) {
+    let from = sub.floor + 1 + dice.below(4);
+    for offset in [from, from + 2, from + 4].into_iter().filter(|offset| *offset < model.end) {
+        let range = OffsetRange::one(Offset(offset));
+        pass(s, range, sub, model);
+        s.acked.push(range);
+    }
+}
+
+/// What lies between the first two ranges.
+fn join(s: &mut Settlement, sub: &Sub, model: &Model) {
+    if let [(_, from), (to, _), ..] = sub.main_ranges()[..] {
+        let range = OffsetRange::new(Offset(from), Offset(to));
+        pass(s, range, sub, model);
+        s.acked.push(range);
+    }
+}
+
 fn cumulative(s: &mut Settlement, dice: &mut Dice<'_>, sub: &Sub, model: &Model) {
-    let below = Offset((sub.floor + dice.below(8)).min(model.end));
+    let below = Offset((sub.floor + dice.below(16)).min(model.end));
     if dice.below(8) > 0 {
         pass(s, OffsetRange::new(Offset(sub.floor), below), sub, model);
     }
@@ -107,20 +129,27 @@ fn fail(s: &mut Settlement, now: u64, dice: &mut Dice<'_>, sub: &Sub, model: &Mo
     };
     let offset = Offset(offset.min(model.end.saturating_sub(1)));
     s.nacked.push(Nack { offset, not_before: UnixMs(now + dice.below(9)) });
+    if dice.below(3) == 0 && offset.0 + 1 < model.end {
+        s.nacked.push(Nack { offset: offset.plus(1), not_before: UnixMs(now) });
+    }
 }
 
 fn bury(s: &mut Settlement, dice: &mut Dice<'_>, sub: &Sub, model: &Model) {
-    let most = sub.rules.attempts_max.unwrap_or(1);
+    let Some(most) = sub.rules.attempts_max.or((dice.below(8) == 0).then_some(1)) else { return };
     let last =
         |(at, attempts): (&(u64, u64), &(u32, u64))| (at.0 == 0 && attempts.0 + 1 >= most).then_some(at.1);
     let due: Vec<u64> = sub.attempts.iter().filter_map(last).collect();
     let offset = match (dice.below(8), dice.pick(&due)) {
         (0, _) => dice.roll() * model.end / 256,
         (1..=3, Some(offset)) => offset,
+        (1..=6, _) if most > 1 => return,
         _ => sub.floor + dice.below(6),
     };
     let offset = Offset(offset.min(model.end.saturating_sub(1)));
     s.dead.push(DeadLetter { offset, destination: destination(dice) });
+    if most == 1 && dice.below(2) == 0 && offset.0 + 1 < model.end {
+        s.dead.push(DeadLetter { offset: offset.plus(1), destination: destination(dice) });
+    }
 }
 
 /// Something about a message of the delayed lane: mostly one that is due and pending.
@@ -131,15 +160,15 @@ fn delayed(s: &mut Settlement, now: u64, dice: &mut Dice<'_>, sub: &Sub, model: 
     let failed: Vec<(u64, u64)> = sub.attempts.keys().filter(|at| at.0 > 0).copied().collect();
     let roll = dice.below(16);
     let picked = match roll {
-        0..=2 => dice.pick(&all),
-        3..=7 => dice.pick(&failed).or_else(|| dice.pick(&pending)),
+        0..=4 => dice.pick(&all),
+        5..=9 => dice.pick(&failed).or_else(|| dice.pick(&pending)),
         _ => dice.pick(&pending),
     };
     let Some((due, offset)) = picked else { return };
     // Now and then a time that is not the message's own.
     let deliver_at = UnixMs(match dice.below(24) {
         0 => due - 1 - dice.below(3),
-        1 => 0,
+        1..=2 => 0,
         _ => due,
     });
     let to = (offset + 1 + dice.below(3)).min(model.end);
@@ -149,7 +178,7 @@ fn delayed(s: &mut Settlement, now: u64, dice: &mut Dice<'_>, sub: &Sub, model: 
     match dice.below(16) {
         0..=5 => s.delayed.acked.push(range),
         6..=7 => s.delayed.expired.push(range),
-        8..=11 => s.delayed.nacked.push((deliver_at, Nack { offset, not_before })),
+        8..=10 => s.delayed.nacked.push((deliver_at, Nack { offset, not_before })),
         _ => s.delayed.dead.push((deliver_at, DeadLetter { offset, destination: destination(dice) })),
     }
 }
@@ -160,9 +189,9 @@ fn floor(now: u64, dice: &mut Dice<'_>, sub: &Sub, model: &Model) -> Place {
     let truly = pending.min().unwrap_or((now, model.end)).min((now, model.end));
     let failed: Vec<(u64, u64)> = sub.attempts.keys().filter(|at| at.0 > 0).copied().collect();
     let (due, offset) = match (dice.below(12), dice.pick(&failed)) {
-        (0, _) => (now + dice.below(3), model.end),
-        (1..=2, _) => (truly.0 + dice.below(3), truly.1),
-        (3..=5, Some((due, offset))) => (due, offset + 1),
+        (0..=2, _) => (now + dice.below(3), model.end),
+        (3, _) => (truly.0 + dice.below(3), truly.1),
+        (4..=9, Some((due, offset))) => (due, offset + 1),
         _ => truly,
     };
     Place { deliver_at: UnixMs(due), offset: Offset(offset) }
