@@ -42,7 +42,10 @@ fn apply(machine: &mut PartitionMachine, entry: Option<&Bytes>) -> Vec<Effect> {
     let (end, stored) = stored(at, end, &effects);
     assert_eq!(machine.end(), end, "an offset for each message that was stored");
     let removed = match reply {
-        Some(PartitionReply::Trimmed { removed_bytes, .. }) => removed_bytes,
+        Some(
+            PartitionReply::Trimmed { removed_bytes, .. }
+            | PartitionReply::BacklogTrimmed { removed_bytes, .. },
+        ) => removed_bytes,
         _ => 0,
     };
     assert_eq!(machine.log_bytes() + removed, held + stored, "bytes come with batches and go with segments");

@@ -99,7 +99,10 @@ impl DelayedLane {
             self.cut(id, deliver_at, from, journal);
         }
         (self.from, self.before) = (from, before);
-        // How many of those settled before the floor lie above `from` nobody knows.
+    }
+
+    /// Some of those that were settled before the floor may lie below `from` now: how many nobody knows.
+    pub(super) fn lose_count(&mut self) {
         self.messages = self.settled.values().map(OffsetRanges::offsets).sum();
         self.exact = false;
     }

@@ -111,11 +111,13 @@ impl PartitionMachine {
         let delayed_may_go = self.live_delayed(waits).is_none_or(|live| live < start);
         let subs = &mut self.subscriptions;
         let before = subs.delayed.trimmed;
+        if !waits.drop_backlog {
+            // Then nothing went for which one waits.
+            return Vec::new();
+        }
         let lost = subs.rows.values_mut().filter_map(|sub| {
-            let lost = sub.drop_below(start, before, waits.drop_backlog && delayed_may_go, &mut subs.journal);
-            if lost.is_some() {
-                subs.journal.update(crate::Table::Subscription, super::keys::subscription(sub.id), sub.row());
-            }
+            let lost = sub.drop_below(start, before, delayed_may_go, &mut subs.journal);
+            subs.journal.update(crate::Table::Subscription, super::keys::subscription(sub.id), sub.row());
             lost
         });
         lost.collect()
@@ -135,10 +137,9 @@ impl Subscription {
         delayed_may_go: bool,
         journal: &mut Journal,
     ) -> Option<DroppedBacklog> {
-        let delayed = delayed_may_go && self.delayed.from < start && self.delayed.before < delayed_before;
-        if self.main.floor >= start && !delayed {
-            return None;
-        }
+        let raises = delayed_may_go && self.delayed.from < start;
+        // The number before `from` was told; that none is between is believed for counting alone.
+        let delayed = raises && self.delayed.before < delayed_before;
         let range = OffsetRange::new(self.main.floor, start);
         let ranges = self.main.unsettled(range);
         self.forget_attempts(meridian_model::UnixMs(0), range, journal);
@@ -147,17 +148,21 @@ impl Subscription {
         let passed = self.main.passed.max(delayed_before);
         let messages = offsets.saturating_sub(passed - self.main.passed);
         self.main.passed = passed;
-        if delayed {
+        if raises {
             let failed: Vec<_> =
                 self.attempts.keys().filter(|p| p.is_delayed() && p.offset < start).collect();
             for place in failed.into_iter().copied().collect::<Vec<_>>() {
                 self.forget_attempts(place.deliver_at, OffsetRange::one(place.offset), journal);
             }
             self.delayed.raise_from(self.id, start, delayed_before, journal);
+            if delayed {
+                self.delayed.lose_count();
+            }
         }
         if !range.is_empty() && !planted!(DropNotRecorded) {
             self.dropped = Dropped { range, messages: self.dropped.messages + messages };
         }
-        Some(DroppedBacklog { id: self.id, ranges, messages, delayed })
+        let lost = DroppedBacklog { id: self.id, ranges, messages, delayed };
+        Some(lost).filter(|lost| delayed || !lost.ranges.is_empty())
     }
 }

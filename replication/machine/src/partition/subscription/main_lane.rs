@@ -59,7 +59,7 @@ impl MainLane {
             self.settled.remove(whole);
             self.above -= whole.len();
             self.floor = whole.to;
-        } else if !planted!(LosesSettledRow) || self.settled.ranges() % 2 > 0 {
+        } else if !planted!(LosesSettledRow) || !self.settled.ranges().is_multiple_of(2) {
             journal.insert(Table::Settled, key(whole), whole.to.0.to_le_bytes().to_vec());
         }
         new

@@ -101,9 +101,10 @@ impl Subscription {
         let main = acked.len() + expired.len() + dead.len() + delayed.passed.len();
         let dead = dead.len() + delayed.dead.len();
         let lane = delayed.acked.len() + delayed.expired.len() + delayed.dead.len();
+        let failed =
+            delayed.floor.is_some_and(|floor| self.failed_before(floor) || !delayed.nacked.is_empty());
         // A floor may yet be refused where an attempt could be below it.
-        let failed = !self.attempts.is_empty() || !delayed.nacked.is_empty();
-        !(delayed.floor.is_some() && failed)
+        !failed
             && self.main.settled.ranges() + main <= bounds.settled_ranges_max
             && self.delayed.ranges + lane <= bounds.settled_delayed_max
             && self.attempts.len() + nacked.len() + delayed.nacked.len() <= bounds.attempts_max
@@ -111,10 +112,14 @@ impl Subscription {
             && self.outbox.destinations.len() + dead <= bounds.destinations_max
     }
 
+    /// Whether a delayed message before this place failed and is not settled.
+    fn failed_before(&self, floor: Place) -> bool {
+        let first = Place { deliver_at: UnixMs(1), offset: Offset(0) };
+        self.attempts.range(first.min(floor)..floor).next().is_some()
+    }
+
     fn check_bounds(&self, bounds: &Bounds) -> Result<(), SubscriptionRefusal> {
-        let delayed = Place { deliver_at: UnixMs(1), offset: Offset(0) };
-        let passed = delayed.min(self.delayed.floor)..self.delayed.floor;
-        if self.attempts.range(passed).next().is_some() {
+        if self.failed_before(self.delayed.floor) {
             return Err(SubscriptionRefusal::FloorPassesAttempt);
         }
         let outbox = &self.outbox;

@@ -139,6 +139,9 @@ impl Run {
             if model.index.is_multiple_of(4) {
                 compare_backlog(&view, sub, model, met)?;
             }
+            // SUB-1: nobody waits for what was trimmed.
+            let mut trimmed = model.due.range(..model.start).map(|(offset, due)| (*due, *offset));
+            ensure(trimmed.all(|at| sub.is_settled(at)), || format!("{id} waits for what is gone: {sub:?}"))?;
             // SUB-6: what is on its way can still be read.
             let kept = sub.letters().all(|(_, _, at)| at.1 >= model.start);
             ensure(kept, || format!("a dead letter of {id} was trimmed: {sub:?}"))?;

@@ -123,10 +123,12 @@ impl Model {
         let rank = self.rank(start);
         let delayed_may_go = drop_backlog && believed.is_none_or(|live| live.from.0 < start);
         let mut dropped = Vec::new();
-        for (id, sub) in &mut self.subs {
-            let delayed = delayed_may_go && sub.from < start && sub.before < rank;
-            if sub.floor < start || delayed {
-                dropped.push(sub.drop_below(*id, start, rank, delayed, &self.due, met));
+        for (id, sub) in self.subs.iter_mut().filter(|_| drop_backlog) {
+            let raises = delayed_may_go && sub.from < start;
+            let lost = sub.drop_below(*id, start, rank, raises, &self.due, met);
+            if lost.delayed || !lost.ranges.is_empty() {
+                met.met(Met::DroppedBacklog);
+                dropped.push(lost);
             }
         }
         Some((bytes, dropped))
@@ -161,11 +163,11 @@ impl Sub {
         id: u64,
         start: u64,
         rank: u64,
-        delayed: bool,
+        raises: bool,
         due: &std::collections::BTreeMap<u64, u64>,
         met: &mut Coverage,
     ) -> DroppedBacklog {
-        met.met(Met::DroppedBacklog);
+        let delayed = raises && self.before < rank;
         let hull = (self.floor, start.max(self.floor));
         let mut ranges: Vec<OffsetRange> = Vec::new();
         let mut lost = 0;
@@ -187,11 +189,14 @@ impl Sub {
         let passed = self.passed.max(rank);
         let messages = lost - (passed - self.passed).min(lost);
         self.passed = passed;
-        if delayed {
-            met.met(Met::DroppedDelayed);
+        if raises {
             self.delayed.retain(|at| at.1 >= start);
             self.attempts.retain(|at, _| at.0 == 0 || at.1 >= start);
-            (self.from, self.before, self.is_exact) = (start, rank, false);
+            (self.from, self.before) = (start, rank);
+        }
+        if delayed {
+            met.met(Met::DroppedDelayed);
+            self.is_exact = false;
             self.named = self.delayed.len() as u64;
         }
         if hull.0 < hull.1 {

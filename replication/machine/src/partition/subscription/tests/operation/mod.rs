@@ -77,7 +77,7 @@ pub(super) fn command(
         _ if model.subs.is_empty() && !model.sealed && dice.below(16) > 0 => {
             (Met::OpSet, set(stamp, dice, model).into())
         }
-        _ if model.subs.values().any(|sub| is_orphan(sub)) && dice.below(4) > 0 => {
+        _ if model.subs.values().any(is_orphan) && dice.below(4) > 0 => {
             (Met::OpOwn, adopt(stamp, model).into())
         }
         _ => (Met::OpSettle, settle::command(stamp, dice, model).into()),

@@ -29,7 +29,7 @@ fn part(now: u64, dice: &mut Dice<'_>, model: &Model) -> SettlePart {
     }
     SettlePart {
         id,
-        seek_epoch: if epochs % 16 == 0 {
+        seek_epoch: if epochs.is_multiple_of(16) {
             (seek_epoch + 1).saturating_sub(epochs / 128 * 2)
         } else {
             seek_epoch
