@@ -72,7 +72,9 @@ fn assert_names(change: &ControlChange) {
 /// A command of each kind: a partition's, and the control group's.
 pub(super) fn seeds() -> Vec<Vec<u8>> {
     let control = super::control::commands().into_iter().map(|command| command.encode().to_vec());
-    partition_commands().into_iter().map(|command| command.encode().to_vec()).chain(control).collect()
+    let partition = partition_commands().into_iter().map(|command| command.encode().to_vec());
+    let subscriptions = subscription_commands().map(|command| command.encode().to_vec());
+    partition.chain(control).chain(subscriptions).collect()
 }
 
 fn partition_commands() -> Vec<Command> {
@@ -95,7 +97,7 @@ fn partition_commands() -> Vec<Command> {
         },
         PartitionCommand::Seal { stamp, control_index: 5 },
     ];
-    commands.into_iter().map(Command::Partition).chain(subscription_commands()).collect()
+    commands.into_iter().map(Command::Partition).collect()
 }
 
 fn subscription_commands() -> impl Iterator<Item = Command> {

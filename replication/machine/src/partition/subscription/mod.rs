@@ -215,7 +215,7 @@ pub(super) const SMALL_BOUNDS: super::Bounds = super::Bounds {
     subscriptions_max: 3,
     dropped_max: 2,
     settled_ranges_max: 3,
-    settled_delayed_max: 3,
+    settled_delayed_max: 2,
     attempts_max: 2,
     dead_letters_max: 3,
     destinations_max: 2,

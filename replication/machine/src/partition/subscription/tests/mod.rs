@@ -18,10 +18,10 @@ use super::SMALL_BOUNDS;
 use crate::partition::Bounds;
 
 /// Commands in the longest run.
-const STEPS_MAX: usize = 140;
+const STEPS_MAX: usize = 155;
 /// How often each operation and precondition must have occurred for the check to count.
 const OCCURRENCES_MIN: u64 = 10_000;
-const CASES: u32 = 34_000;
+const CASES: u32 = 43_000;
 /// Random bytes for one command.
 const CELL: usize = 40;
 
@@ -34,10 +34,10 @@ const ROOMS: [Bounds; 3] = [
     Bounds {
         subscriptions_max: 1,
         dropped_max: 1,
-        settled_ranges_max: 2,
+        settled_ranges_max: 1,
         settled_delayed_max: 1,
         attempts_max: 1,
-        dead_letters_max: 1,
+        dead_letters_max: 2,
         destinations_max: 1,
         ..SMALL
     },

@@ -58,18 +58,18 @@ pub(super) fn command(
     let (operation, stamp) = (dice.roll(), stamp(&mut dice, model, met));
     let dice = &mut dice;
     let (name, command) = match operation {
-        0..=32 => (Met::OpAppend, append(stamp, dice, model)),
-        33..=54 => (Met::OpSet, set(stamp, dice, model).into()),
-        55..=64 => (Met::OpDrop, drop_subscription(stamp, dice, model).into()),
-        65..=66 => (Met::OpBeginDispatch, SubscriptionCommand::BeginDispatch { stamp }.into()),
-        67..=72 => (Met::OpOwn, own(stamp, dice, model).into()),
-        73..=82 => (Met::OpSeek, seek(stamp, dice, model).into()),
-        83..=96 => (Met::OpMoved, moved(stamp, dice, model).into()),
-        97..=102 => (Met::OpSweep, sweep(stamp, dice, model).into()),
-        103..=110 => (Met::OpTrim, trim(stamp, dice, model)),
-        111..=146 => (Met::OpTrimBacklog, trim_backlog(stamp, dice, model, past).into()),
-        147..=149 if dice.below(2) == 0 => (Met::OpSeal, PartitionCommand::Seal { stamp, control_index: 9 }),
-        147..=150 => {
+        0..=31 => (Met::OpAppend, append(stamp, dice, model)),
+        32..=52 => (Met::OpSet, set(stamp, dice, model).into()),
+        53..=63 => (Met::OpDrop, drop_subscription(stamp, dice, model).into()),
+        64 => (Met::OpBeginDispatch, SubscriptionCommand::BeginDispatch { stamp }.into()),
+        65..=72 => (Met::OpOwn, own(stamp, dice, model).into()),
+        73..=81 => (Met::OpSeek, seek(stamp, dice, model).into()),
+        82..=98 => (Met::OpMoved, moved(stamp, dice, model).into()),
+        99..=104 => (Met::OpSweep, sweep(stamp, dice, model).into()),
+        105..=111 => (Met::OpTrim, trim(stamp, dice, model)),
+        112..=150 => (Met::OpTrimBacklog, trim_backlog(stamp, dice, model, past).into()),
+        151..=152 if dice.below(2) == 0 => (Met::OpSeal, PartitionCommand::Seal { stamp, control_index: 9 }),
+        151..=153 => {
             met.met(Met::OpSkip);
             return None;
         }
@@ -230,7 +230,7 @@ pub(super) fn destination(dice: &mut Dice<'_>) -> LogId {
 }
 
 fn moved(stamp: UnixMs, dice: &mut Dice<'_>, model: &Model) -> SubscriptionCommand {
-    let least = dice.below(3) as usize;
+    let least = [0, 1, 2, 2, 2][dice.below(5) as usize];
     let is_busy = |sub: &Sub| !sub.sent.is_empty() && sub.on_their_way() >= least;
     let busy: Vec<u64> = model.subs.iter().filter(|(_, sub)| is_busy(sub)).map(|(id, _)| *id).collect();
     let id = match dice.below(8) {
@@ -240,9 +240,11 @@ fn moved(stamp: UnixMs, dice: &mut Dice<'_>, model: &Model) -> SubscriptionComma
     let known: Vec<(LogId, u64, u64)> = model.subs.get(&id.0).map_or(Vec::new(), |sub| {
         sub.sent.iter().map(|(to, (sent, arrived))| (*to, sent.len() as u64, *arrived)).collect()
     });
-    let (destination, through_sequence) = match (dice.below(8), dice.pick(&known)) {
-        (4..=5, Some((to, sent, arrived))) => (to, arrived + dice.roll() % (sent - arrived).max(1)),
-        (6.., Some((to, sent, arrived))) => (to, arrived + dice.roll() % (sent - arrived).max(2) / 2),
+    let longest = known.iter().max_by_key(|(_, sent, arrived)| sent - arrived).copied();
+    let picked = if dice.below(3) > 0 { longest } else { dice.pick(&known) };
+    let (destination, through_sequence) = match (dice.below(8), picked) {
+        (4, Some((to, sent, arrived))) => (to, arrived + dice.roll() % (sent - arrived).max(1)),
+        (5.., Some((to, sent, arrived))) => (to, arrived + dice.roll() % (sent - arrived).max(2) / 2),
         (1..=3, Some((to, sent, arrived))) => {
             (to, dice.roll() % if arrived > 0 { arrived } else { sent + 1 })
         }
@@ -286,8 +288,8 @@ fn trim_bounds(stamp: UnixMs, dice: &mut Dice<'_>, model: &Model) -> (Option<Uni
 fn trim_backlog(stamp: UnixMs, dice: &mut Dice<'_>, model: &Model, past: &Past) -> SubscriptionCommand {
     let (before, keep_bytes) = trim_bounds(stamp, dice, model);
     let live_delayed = match dice.below(8) {
-        0..=1 => None,
-        2..=4 => dice.pick(&past.live[past.live.len().saturating_sub(12)..]),
+        0 => None,
+        1..=3 => dice.pick(&past.live[past.live.len().saturating_sub(12)..]),
         _ => past.live.last().copied(),
     };
     SubscriptionCommand::TrimBacklog {

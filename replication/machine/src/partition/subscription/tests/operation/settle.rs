@@ -25,7 +25,10 @@ fn part(now: u64, dice: &mut Dice<'_>, model: &Model) -> SettlePart {
     let epochs = dice.roll();
     let mut settlement = Settlement::default();
     if let Some(sub) = sub {
-        (0..=dice.below(3)).for_each(|_| decide(&mut settlement, now, dice, sub, model));
+        match dice.below(7) {
+            0 => settlement.delayed.floor = Some(floor(now, dice, sub, model)),
+            _ => (0..=dice.below(3)).for_each(|_| decide(&mut settlement, now, dice, sub, model)),
+        }
     }
     SettlePart {
         id,
@@ -45,17 +48,18 @@ fn part(now: u64, dice: &mut Dice<'_>, model: &Model) -> SettlePart {
 
 fn decide(s: &mut Settlement, now: u64, dice: &mut Dice<'_>, sub: &Sub, model: &Model) {
     match dice.below(32) {
-        0..=1 => ack(s, dice, sub, model),
+        0 => ack(s, dice, sub, model),
+        1 => join(s, sub, model),
         2..=3 => scatter(s, dice, sub, model),
         4 => join(s, sub, model),
         5 => cumulative(s, dice, sub, model),
         6 => s.delayed.passed.push(ahead(dice, sub, model)),
         7 => s.acked.push(anywhere(dice, model)),
         8 => s.expired.push(ahead(dice, sub, model)),
-        9..=12 => fail(s, now, dice, sub, model),
-        13..=16 => bury(s, dice, sub, model),
-        17..=25 => (0..=dice.below(3)).for_each(|_| delayed(s, now, dice, sub, model)),
-        26..=29 => s.delayed.floor = Some(floor(now, dice, sub, model)),
+        9..=11 => fail(s, now, dice, sub, model),
+        12..=17 => bury(s, dice, sub, model),
+        18..=26 => (0..=dice.below(3)).for_each(|_| delayed(s, now, dice, sub, model)),
+        27..=29 => s.delayed.floor = Some(floor(now, dice, sub, model)),
         30 => s.delayed.passed.push(ahead(dice, sub, model)),
         _ => {
             let beyond = OffsetRange::one(Offset(model.end + dice.below(2)));
@@ -147,7 +151,7 @@ fn bury(s: &mut Settlement, dice: &mut Dice<'_>, sub: &Sub, model: &Model) {
     };
     let offset = Offset(offset.min(model.end.saturating_sub(1)));
     s.dead.push(DeadLetter { offset, destination: destination(dice) });
-    if most == 1 && dice.below(2) == 0 && offset.0 + 1 < model.end {
+    if most == 1 && dice.below(4) > 0 && offset.0 + 1 < model.end {
         s.dead.push(DeadLetter { offset: offset.plus(1), destination: destination(dice) });
     }
 }
@@ -167,8 +171,8 @@ fn delayed(s: &mut Settlement, now: u64, dice: &mut Dice<'_>, sub: &Sub, model: 
     let Some((due, offset)) = picked else { return };
     // Now and then a time that is not the message's own.
     let deliver_at = UnixMs(match dice.below(24) {
-        0 => due - 1 - dice.below(3),
-        1..=2 => 0,
+        0..=1 => due - 1 - dice.below(3),
+        2 => 0,
         _ => due,
     });
     let to = (offset + 1 + dice.below(3)).min(model.end);
@@ -190,8 +194,8 @@ fn floor(now: u64, dice: &mut Dice<'_>, sub: &Sub, model: &Model) -> Place {
     let failed: Vec<(u64, u64)> = sub.attempts.keys().filter(|at| at.0 > 0).copied().collect();
     let (due, offset) = match (dice.below(12), dice.pick(&failed)) {
         (0..=2, _) => (now + dice.below(3), model.end),
-        (3, _) => (truly.0 + dice.below(3), truly.1),
-        (4..=9, Some((due, offset))) => (due, offset + 1),
+        (11, _) => (truly.0 + dice.below(3), truly.1),
+        (3.., Some((due, offset))) => (due, offset + 1),
         _ => truly,
     };
     Place { deliver_at: UnixMs(due), offset: Offset(offset) }
