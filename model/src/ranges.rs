@@ -118,6 +118,9 @@ impl OffsetRanges {
 
     /// Takes a range out. Returns how many offsets went.
     pub fn remove(&mut self, range: OffsetRange) -> u64 {
+        if range.is_empty() {
+            return 0;
+        }
         let mut gone = 0;
         while let Some((begin, end)) = self.ends.range(..range.to).next_back().map(|(b, e)| (*b, *e)) {
             if end <= range.from {
@@ -186,6 +189,13 @@ mod tests {
         let mut set = OffsetRanges::from_iter([range(0, 2), range(4, 6)]);
         assert_eq!(set.insert(range(1, 5)), 2);
         assert_eq!(set.iter().collect::<Vec<_>>(), [range(0, 6)]);
+    }
+
+    #[test]
+    fn taking_nothing_out_of_the_middle_of_a_range_leaves_it_whole() {
+        let mut set = OffsetRanges::from_iter([range(0, 6)]);
+        assert_eq!(set.remove(range(3, 3)), 0);
+        assert_eq!(set.ranges(), 1);
     }
 
     proptest! {
