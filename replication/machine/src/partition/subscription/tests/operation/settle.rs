@@ -25,7 +25,7 @@ fn part(now: u64, dice: &mut Dice<'_>, model: &Model) -> SettlePart {
     let epochs = dice.roll();
     let mut settlement = Settlement::default();
     if let Some(sub) = sub {
-        match dice.below(7) {
+        match dice.below(6) {
             0 => settlement.delayed.floor = Some(floor(now, dice, sub, model)),
             _ => (0..=dice.below(3)).for_each(|_| decide(&mut settlement, now, dice, sub, model)),
         }
