@@ -6,6 +6,8 @@
 
 pub mod alone;
 pub mod clock_book;
+mod cursors;
+mod delayed_index;
 pub mod digest;
 pub mod group;
 pub mod log_store;
@@ -17,6 +19,7 @@ pub mod proposer;
 mod quiet;
 pub mod registry;
 pub mod runtime;
+mod settler;
 pub mod signs;
 pub mod snapshot;
 mod succession;

@@ -1,0 +1,399 @@
+//! The partitions that a consumer takes part in: found, attached, lost, found again.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use meridian_machine::control::{BeginAt, ControlChange, SubscriptionSettings};
+use meridian_model::subscription::SubscriptionKind;
+use meridian_model::{ConsumerId, GroupId, LogId, OffsetRange, SubscriptionId, TopicName};
+use meridian_proto::v1::subscribe_request::Request;
+use meridian_proto::v1::subscribe_response::Response;
+use meridian_proto::v1::{
+    self, ErrorReason, Failure, SourceState, SubscribeCredit, SubscribeDrain, SubscribeSource,
+};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::confirmed;
+use super::held::Held;
+use super::part::{Heard, Part, ToPart, Ways};
+use super::selection::{PARTITIONS_MAX, Selection};
+use super::way::Wanted;
+use crate::services::answers::of_control;
+
+/// The first pause after a leader was not there, and the longest.
+const RETRY_FIRST: Duration = Duration::from_millis(20);
+const RETRY_MAX: Duration = Duration::from_secs(1);
+/// How long a subscription may take to be created.
+const CREATE_MAX: Duration = Duration::from_secs(10);
+/// Longer than any consumer waits.
+const NEVER: Duration = Duration::from_secs(24 * 3600);
+
+/// What a consumer wants.
+pub(in super::super) struct Consumer {
+    pub(in super::super) ways: Ways,
+    pub(in super::super) topics: Selection,
+    pub(in super::super) subscription: String,
+    pub(in super::super) id: ConsumerId,
+    pub(in super::super) kind: SubscriptionKind,
+    pub(in super::super) priority: u32,
+    pub(in super::super) key_ranges: Vec<v1::KeyRange>,
+    pub(in super::super) batches: bool,
+    /// What it holds from before.
+    pub(in super::super) holds: BTreeMap<(TopicName, u32), (u64, Vec<OffsetRange>)>,
+    /// How a subscription is created where there is none. `None`: it must exist.
+    pub(in super::super) create: Option<(SubscriptionSettings, BeginAt)>,
+}
+
+enum State {
+    /// To be tried again.
+    Lost { at: Instant },
+    /// Under way.
+    Finding,
+    Attached(mpsc::UnboundedSender<ToPart>),
+    /// Nothing comes from it any more.
+    Over,
+}
+
+struct Source {
+    topic: TopicName,
+    partition: u32,
+    group: GroupId,
+    log: LogId,
+    subscription: SubscriptionId,
+    held: Held,
+    state: State,
+    life: u64,
+    pause: Duration,
+}
+
+/// All of them, by the number that the stream knows them by.
+pub(in super::super) struct Sources {
+    consumer: Consumer,
+    hears: mpsc::Sender<Heard>,
+    sources: BTreeMap<u32, Source>,
+    numbers: BTreeMap<(TopicName, u32, SubscriptionId), u32>,
+    lives: u64,
+    looked: bool,
+    /// Seeks of every partition: how many have still to confirm.
+    seeks: BTreeMap<u64, usize>,
+}
+
+/// A partition that there is.
+struct Found {
+    topic: TopicName,
+    partition: u32,
+    group: GroupId,
+    log: LogId,
+    subscription: SubscriptionId,
+}
+
+impl Sources {
+    pub(super) fn new(consumer: Consumer, hears: mpsc::Sender<Heard>) -> Self {
+        let (sources, numbers, seeks) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { consumer, hears, sources, numbers, lives: 0, looked: false, seeks }
+    }
+
+    /// Looks for topics, subscriptions and partitions that are new, or gone.
+    pub(super) async fn look(&mut self) -> Result<(), Failure> {
+        self.create_missing().await?;
+        let found = self.find()?;
+        self.looked = true;
+        for (number, source) in &mut self.sources {
+            let still = |found: &Found| found.group == source.group && found.subscription == source.subscription;
+            if !matches!(source.state, State::Over) && !found.iter().any(still) {
+                tracing::debug!(source = number, topic = %source.topic, "a partition or its subscription is gone");
+                source.state = State::Over;
+            }
+        }
+        for found in found {
+            let key = (found.topic.clone(), found.partition, found.subscription);
+            if !self.numbers.contains_key(&key) {
+                let number = self.numbers.len() as u32 + 1;
+                self.numbers.insert(key, number);
+                self.add(number, found);
+            }
+        }
+        self.retry();
+        Ok(())
+    }
+
+    fn add(&mut self, number: u32, found: Found) {
+        let before = self.consumer.holds.remove(&(found.topic.clone(), found.partition));
+        let held = before.map(|(epoch, ranges)| Held::from_before(ranges.into_iter(), epoch));
+        let Found { topic, partition, group, log, subscription } = found;
+        let source = Source {
+            topic,
+            partition,
+            group,
+            log,
+            subscription,
+            held: held.unwrap_or_default(),
+            state: State::Lost { at: Instant::now() },
+            life: 0,
+            pause: RETRY_FIRST,
+        };
+        self.sources.insert(number, source);
+    }
+
+    /// Creates the subscription in topics that have none of that name, where the consumer says so.
+    async fn create_missing(&mut self) -> Result<(), Failure> {
+        let (topics, name) = (&self.consumer.topics, &self.consumer.subscription);
+        let control = &self.consumer.ways.routing.control;
+        let looked = control.look(|machine| {
+            let found = topics.of(machine)?;
+            let missing = found.into_keys().filter(|topic| machine.subscription(topic, name).is_none());
+            Some(missing.collect::<Vec<_>>())
+        });
+        let not_ready = || Failure::new(ErrorReason::Unavailable, "this node does not know the cluster yet");
+        let missing = looked.ok_or_else(not_ready)?.ok_or_else(too_many_partitions)?;
+        let Some((settings, begin)) = &self.consumer.create else { return Ok(()) };
+        for topic in missing {
+            // A topic that came later is read from its beginning: nothing of it is missed.
+            let begin = if self.looked { BeginAt::Earliest } else { *begin };
+            let change = ControlChange::CreateSubscription {
+                topic,
+                name: name.clone(),
+                begin,
+                settings: settings.clone(),
+                request_id: String::new(),
+            };
+            match control.change(change, CREATE_MAX).await.map_err(|error| of_control(&error)) {
+                Ok(_) => {}
+                Err(failure)
+                    if matches!(failure.reason(), ErrorReason::AlreadyExists | ErrorReason::NotFound) => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(())
+    }
+
+    /// The partitions that there are. What is meant by name must be there.
+    fn find(&self) -> Result<Vec<Found>, Failure> {
+        let (topics, name) = (&self.consumer.topics, &self.consumer.subscription);
+        let looked = self.consumer.ways.routing.control.look(|machine| {
+            let known = topics.of(machine).ok_or_else(too_many_partitions)?;
+            for topic in topics.names().iter().filter(|_| !self.looked) {
+                if !known.contains_key(topic) {
+                    let why = format!("topic {topic} does not exist");
+                    return Err(Failure::new(ErrorReason::NotFound, why).with("field", "topics"));
+                }
+                if machine.subscription(topic, name).is_none() {
+                    let why =
+                        format!("topic {topic} has no subscription {name:?}; create it, or ask with `create`");
+                    return Err(Failure::new(ErrorReason::NotFound, why).with("field", "subscription"));
+                }
+            }
+            let mut found = Vec::new();
+            for topic in known.keys().filter_map(|topic| machine.topic(topic)) {
+                let Some(subscription) = machine.subscription(&topic.name, name) else { continue };
+                for (placement, partition) in topic.partitions.iter().zip(0..) {
+                    found.push(Found {
+                        topic: topic.name.clone(),
+                        partition,
+                        group: placement.group,
+                        log: placement.log,
+                        subscription: subscription.id,
+                    });
+                }
+            }
+            Ok(found)
+        });
+        let not_ready = || Failure::new(ErrorReason::Unavailable, "this node does not know the cluster yet");
+        looked.ok_or_else(not_ready)?
+    }
+
+    /// When something is to be tried again.
+    pub(super) fn retry_at(&self) -> Instant {
+        let waiting = self.sources.values().filter_map(|source| match source.state {
+            State::Lost { at } => Some(at),
+            _ => None,
+        });
+        waiting.min().unwrap_or_else(|| Instant::now() + NEVER)
+    }
+
+    /// Tries again what is due.
+    pub(super) fn retry(&mut self) {
+        let now = Instant::now();
+        for (number, source) in &mut self.sources {
+            if !matches!(source.state, State::Lost { at } if at <= now) {
+                continue;
+            }
+            self.lives += 1;
+            (source.life, source.state) = (self.lives, State::Finding);
+            let (holds, seek_epoch) = source.held.messages();
+            let wanted = Wanted {
+                group: source.group,
+                subscription: source.subscription,
+                consumer: self.consumer.id,
+                kind: self.consumer.kind,
+                priority: self.consumer.priority,
+                key_ranges: self.consumer.key_ranges.clone(),
+                holds,
+                seek_epoch,
+                batches: self.consumer.batches,
+                source: *number,
+            };
+            let part = Part {
+                ways: self.consumer.ways.clone(),
+                topic: source.topic.clone(),
+                partition: source.partition,
+                wanted,
+                life: source.life,
+                heard: self.hears.clone(),
+            };
+            tokio::spawn(part.run());
+        }
+    }
+
+    /// Whether what was heard comes from the latest try.
+    pub(super) fn is_current(&self, number: u32, life: u64) -> bool {
+        self.sources
+            .get(&number)
+            .is_some_and(|source| source.life == life && !matches!(source.state, State::Over))
+    }
+
+    pub(super) fn attached(
+        &mut self,
+        number: u32,
+        way: mpsc::UnboundedSender<ToPart>,
+        draining: bool,
+    ) -> SubscribeSource {
+        let Some(source) = self.sources.get_mut(&number) else { return SubscribeSource::default() };
+        if draining {
+            // A way that ends is heard of.
+            let _ = way.send(ToPart::Say(Request::Drain(SubscribeDrain {})));
+        }
+        source.state = State::Attached(way);
+        source.told(number, SourceState::Attached)
+    }
+
+    /// Tells the stream so, unless nothing was attached.
+    pub(super) fn detached(&mut self, number: u32) -> (Option<SubscribeSource>, Vec<u64>) {
+        let Some(source) = self.sources.get_mut(&number) else { return (None, Vec::new()) };
+        let was_attached = matches!(source.state, State::Attached(_));
+        source.pause = if was_attached { RETRY_FIRST } else { (2 * source.pause).min(RETRY_MAX) };
+        source.state = State::Lost { at: Instant::now() + source.pause };
+        let told = was_attached.then(|| source.told(number, SourceState::Detached));
+        (told, source.held.unanswered())
+    }
+
+    pub(super) fn hear(&mut self, number: u32, response: &Response) {
+        if let Some(source) = self.sources.get_mut(&number) {
+            source.held.hear(response);
+        }
+        if let Response::Refused(refused) = response {
+            self.seeks.remove(&refused.request);
+        }
+    }
+
+    /// Requests that are confirmed: a seek of every partition by the last of them.
+    pub(super) fn confirmed(&mut self, response: Response) -> Option<Response> {
+        let Response::Confirmed(mut frame) = response else { return None };
+        frame.requests.retain(|request| match self.seeks.get_mut(request) {
+            Some(left) if *left > 1 => {
+                *left -= 1;
+                false
+            }
+            _ => {
+                self.seeks.remove(request);
+                true
+            }
+        });
+        confirmed(frame.requests)
+    }
+
+    /// The consumer holds nothing of it any more, and takes nothing.
+    pub(super) fn drained(&mut self, number: u32) {
+        if let Some(source) = self.sources.get_mut(&number) {
+            source.state = State::Over;
+        }
+    }
+
+    pub(super) fn all_drained(&self) -> bool {
+        self.sources.values().all(|source| match source.state {
+            State::Over => true,
+            State::Lost { .. } | State::Finding => source.held.messages().0.is_empty(),
+            State::Attached(_) => false,
+        })
+    }
+
+    pub(super) fn grant(&self, number: u32, messages: u64, bytes: u64) {
+        self.say(number, Request::Credit(SubscribeCredit { messages, bytes }));
+    }
+
+    pub(super) fn say_to_all(&self, request: &Request) {
+        for number in self.sources.keys() {
+            self.say(*number, request.clone());
+        }
+    }
+
+    /// Where it cannot be said, the way ends, which is heard of.
+    fn say(&self, number: u32, request: Request) {
+        if let Some(Source { state: State::Attached(way), .. }) = self.sources.get(&number) {
+            let _ = way.send(ToPart::Say(request));
+        }
+    }
+
+    /// Passes on what the consumer asks of one partition, or of each.
+    pub(super) fn ask(
+        &mut self,
+        number: u64,
+        source: Option<u32>,
+        request: Request,
+    ) -> Result<(), Failure> {
+        let sources: Vec<u32> = match source {
+            Some(source) => vec![source],
+            None => self.sources.keys().copied().collect(),
+        };
+        for source in &sources {
+            let known = self.sources.get(source);
+            let Some(known) = known else {
+                return Err(Failure::invalid("source", format!("this stream knows no source {source}")));
+            };
+            if !matches!(known.state, State::Attached(_)) {
+                let why = "the partition has no leader at the moment; say it again once it is attached";
+                return Err(Failure::new(ErrorReason::Unavailable, why));
+            }
+        }
+        if source.is_none() && sources.len() > 1 {
+            self.seeks.insert(number, sources.len());
+        }
+        for source in sources {
+            let asked = self.sources.get_mut(&source).is_none_or(|source| source.held.ask(&request));
+            if !asked {
+                let why = "too many requests of this consumer wait for an answer";
+                return Err(Failure::new(ErrorReason::Throttled, why));
+            }
+            self.say(source, request.clone());
+        }
+        Ok(())
+    }
+
+    /// The consumer leaves for good.
+    pub(super) fn leave(self) {
+        for source in self.sources.into_values() {
+            if let State::Attached(way) = source.state {
+                let _ = way.send(ToPart::Leave);
+            }
+        }
+    }
+}
+
+impl Source {
+    fn told(&self, number: u32, state: SourceState) -> SubscribeSource {
+        SubscribeSource {
+            source: number,
+            topic: self.topic.resource(),
+            partition: self.partition,
+            state: state as i32,
+            log_id: self.log.0.to_vec().into(),
+            failure: None,
+        }
+    }
+}
+
+fn too_many_partitions() -> Failure {
+    let why = format!("the topics have more than {PARTITIONS_MAX} partitions together; name fewer");
+    Failure::new(ErrorReason::Limit, why).with("field", "topics")
+}
