@@ -24,11 +24,11 @@ const IMPURE: [&str; 12] = [
 ];
 
 /// Folders of crates with no dependency on [`IMPURE`].
-const PURE: [&str; 4] = ["model", "replication/machine", "jepsen/history", "jepsen/checker"];
+const PURE: [&str; 5] = ["model", "replication/machine", "node/deliver", "jepsen/history", "jepsen/checker"];
 
 /// Folders of crates where clocks and unordered maps are banned: the pure ones that decide what is stored, and
 /// those that run inside the simulator. The checker may measure its own time and look things up by hash.
-const DETERMINISTIC: [&str; 7] = [
+const DETERMINISTIC: [&str; 8] = [
     "model",
     "replication/machine",
     "replication/storage",
@@ -36,6 +36,7 @@ const DETERMINISTIC: [&str; 7] = [
     "jepsen/history",
     "jepsen/workload",
     "node/publish",
+    "node/deliver",
 ];
 
 const BANNED_METHODS: [&str; 2] = ["std::time::Instant::now", "std::time::SystemTime::now"];
