@@ -317,3 +317,61 @@ async fn copies_that_move_to_a_node_that_dies_go_elsewhere() -> Result<()> {
     arena.cluster.dismiss(target);
     conclude(arena, workload, &stay).await
 }
+
+/// Two of three nodes are gone for ever. Nothing goes on until an operator says so; then what is left does, hears the
+/// lost ones no more, and the region is whole again once they are there with empty disks.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_goes_on_when_an_operator_says_so() -> Result<()> {
+    let arena = Arena::open(Plan::new("unsafe-recover", 40).with_links()).await?;
+    let workload = at_work(&arena, PARTITIONS).await?;
+    let ids = arena.cluster.ids();
+    let left = arena.chance("roles").pick(&ids);
+    let [first, second] = *ids.iter().copied().filter(|id| *id != left).collect::<Vec<_>>() else {
+        anyhow::bail!("three nodes were asked for")
+    };
+    // While one of them is gone whatever is acked is on the other and on the one that will be left.
+    took(arena.faults.kill(first)?)?;
+    arena.recovered(&workload, Instant::now()).await?;
+    arena.await_whole(&workload, left, CATCH_UP).await?;
+    took(arena.faults.kill(second)?)?;
+    took(arena.faults.kill(left)?)?;
+    let lost = format!("{first},{second}");
+    expect_unsafe_refusals(&arena, left, &lost)?;
+    let said = arena.offline("unsafe-recover", left, &["--lost", &lost, CONSENT])?;
+    ensure!(said.matches("goes on alone here").count() == PARTITIONS as usize + 1, "{said}");
+    let since = Instant::now();
+    arena.faults.restart("kill", left).await?;
+    arena.recovered(&workload, since).await?;
+    say(&format!("  node {left} goes on alone {:.2} s after it was told to", since.elapsed().as_secs_f64()));
+    // With its data a lost node is not heard: what it knows is another region now.
+    arena.cluster.start_node(first).await?;
+    workload.tally().await_acks(100, CATCH_UP).await?;
+    let seen = arena.cluster.ask(left).await?;
+    ensure!(seen.groups.iter().all(|group| group.leader_node == Some(left)), "it was heard: {seen:#?}");
+    took(arena.faults.kill(first)?)?;
+    for id in [first, second] {
+        took(arena.faults.wipe(id)?)?;
+        arena.faults.restart("kill", id).await?;
+    }
+    arena.cluster.await_settled((TOPIC, PARTITIONS), COPIES, &ids, SETTLED_MAX).await?;
+    say(&format!("  the region is whole {:.2} s after that", since.elapsed().as_secs_f64()));
+    conclude(arena, workload, &ids).await
+}
+
+const CONSENT: &str = "--i-accept-that-acknowledged-messages-may-be-lost";
+
+/// What makes no sense is refused, and without consent nothing is changed.
+fn expect_unsafe_refusals(arena: &Arena, left: u64, lost: &str) -> Result<()> {
+    let own = left.to_string();
+    for (wrong, why) in [(own.as_str(), "name the nodes that are lost"), ("77", "is not known here")] {
+        let Err(refused) = arena.offline("unsafe-recover", left, &["--lost", wrong, CONSENT]) else {
+            anyhow::bail!("losing {wrong} was accepted")
+        };
+        ensure!(refused.to_string().contains(why), "{refused}");
+    }
+    let planned = arena.offline("unsafe-recover", left, &["--lost", lost])?;
+    ensure!(planned.contains("Nothing was changed") && planned.contains("are gone"), "{planned}");
+    let again = arena.offline("unsafe-recover", left, &["--lost", lost])?;
+    ensure!(planned == again, "a plan changed something:\n{planned}\n{again}");
+    Ok(())
+}

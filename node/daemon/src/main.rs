@@ -6,6 +6,7 @@ mod floor;
 mod memory;
 mod recover;
 mod serve;
+mod unsafe_recover;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -37,6 +38,9 @@ enum Command {
     Dev(dev::DevArgs),
     /// Say what a stopped node has set aside because it was damaged; put it back, or give it up
     Recover(recover::RecoverArgs),
+    /// Let what is left of a region go on when a majority of its copies is lost for ever. Acknowledged messages may
+    /// be lost
+    UnsafeRecover(unsafe_recover::UnsafeRecoverArgs),
     /// Make an authority and certificates for a first cluster with TLS
     Certificates(certificates::CertificatesArgs),
     /// Measure how fast a cluster is, or what its machine can do at most
@@ -55,6 +59,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    memory::share_pools();
     let args = Args::parse();
     if let Command::Completions { shell } = args.command {
         clap_complete::generate(shell, &mut Args::command(), "meridian", &mut std::io::stdout());
@@ -65,6 +70,9 @@ fn main() -> ExitCode {
     }
     if let Command::Recover(recover) = &args.command {
         return recover::run(recover);
+    }
+    if let Command::UnsafeRecover(recover) = &args.command {
+        return unsafe_recover::run(recover);
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -80,7 +88,10 @@ fn main() -> ExitCode {
             Command::Dev(dev) => dev::run(dev, &mut opened).await,
             Command::Client(command) => meridian_cli::run(command, args.global).await,
             Command::Bench(command) => meridian_bench::run(command, args.global, floor::open_store).await,
-            Command::Completions { .. } | Command::Certificates(_) | Command::Recover(_) => ExitCode::SUCCESS,
+            Command::Completions { .. }
+            | Command::Certificates(_)
+            | Command::Recover(_)
+            | Command::UnsafeRecover(_) => ExitCode::SUCCESS,
         }
     });
     // Reads that still block on the disk must not keep the process.

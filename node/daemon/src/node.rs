@@ -7,8 +7,9 @@ use std::time::Duration;
 use meridian_config::{Config, ListenConfig};
 use meridian_model::topology::NodeAddresses;
 use meridian_model::{Clock, Incarnation, NodeId};
+use meridian_raft::alone::Fence;
 use meridian_raft::log_store::TailBudget;
-use meridian_raft::network::{AddressBook, Dial, Links, TlsDial};
+use meridian_raft::network::{AddressBook, Dial, Links, Pace, TlsDial};
 use meridian_raft::{ClockBook, GroupParts, Metronome, Registry, Signs, Vigil};
 use meridian_storage::{Disk, EngineError, Writer, WriterHandle};
 use tokio::sync::watch;
@@ -167,8 +168,11 @@ impl Node {
         let clocks = ClockBook::new(own, Arc::clone(&parts.clock));
         let book = founders(&config);
         book.set(own, &addresses.raft);
+        let fence = Fence::load(&parts.disk).await.map_err(NodeError::Control)?;
+        book.fence(fence.lives.keys().copied().collect());
         let signs = Signs::new(config.timing().silence_max());
-        let links = Links::new(own, dial, book, Arc::clone(&clocks), Arc::clone(&signs));
+        let pace = Pace::new(config.membership.move_bytes_per_second);
+        let links = Links::new(own, dial, book, Arc::clone(&clocks), Arc::clone(&signs), pace);
         let group_parts = GroupParts {
             writer: parts.writes.clone(),
             disk: parts.disk.clone(),
@@ -204,7 +208,7 @@ impl Node {
         tasks.extend(rooms.keep(space(parts.watched_folder)));
         let timing = config.timing();
         let heartbeat = Duration::from_millis(timing.heartbeat_ms);
-        tasks.push(tokio::spawn(Metronome::new(Arc::clone(&registry), heartbeat).keep()));
+        tasks.push(tokio::spawn(Metronome::new(Arc::clone(&registry), heartbeat, timing.lease()).keep()));
         tasks.push(tokio::spawn(Vigil::new(Arc::clone(&registry), signs).keep()));
         tasks.push(rooms.join_cluster(failed));
         Ok(Node {

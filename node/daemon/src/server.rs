@@ -23,15 +23,22 @@ const GIVEN_UP_MAX: usize = 20;
 /// Streams that the server refused on one connection before it hangs up.
 const REFUSED_MAX: usize = 1_024;
 
+/// The largest HTTP/2 frame from a client: each is a read and a buffer, and the buffer is there before anything is
+/// known of the request.
+const CLIENT_FRAME_BYTES_MAX: u32 = 64 * 1024;
+/// The same from a node: fewer and larger ones take less work.
+const NODE_FRAME_BYTES_MAX: u32 = 256 * 1024;
+
 /// A server whose requests are counted.
 pub(crate) type Metered = Server<Stack<Intake, Identity>>;
 
-/// A server with windows of so many bytes.
-fn server(limits: &LimitsConfig, window_bytes: u32) -> Server {
+/// A server with windows and frames of so many bytes.
+fn server(limits: &LimitsConfig, window_bytes: u32, frame_bytes_max: u32) -> Server {
     let keepalive = Some(Duration::from_millis(limits.keepalive_ms));
     Server::builder()
         .initial_stream_window_size(window_bytes)
         .initial_connection_window_size(window_bytes)
+        .max_frame_size(frame_bytes_max)
         .max_concurrent_streams(limits.streams_per_connection_max)
         .http2_keepalive_interval(keepalive)
         .http2_keepalive_timeout(keepalive)
@@ -42,14 +49,14 @@ fn server(limits: &LimitsConfig, window_bytes: u32) -> Server {
 
 /// For clients and operators.
 pub(crate) fn for_clients(limits: &LimitsConfig, intake: &Intake) -> Metered {
-    server(limits, limits.client_window())
+    server(limits, limits.client_window(), CLIENT_FRAME_BYTES_MAX)
         .timeout(Duration::from_millis(limits.request_ms_max))
         .layer(intake.clone())
 }
 
 /// For nodes. They are few and bound their own load; what clients do takes nothing here.
 pub(crate) fn for_nodes(limits: &LimitsConfig) -> Server {
-    server(limits, limits.raft_window())
+    server(limits, limits.raft_window(), NODE_FRAME_BYTES_MAX)
 }
 
 fn bounds(limits: &LimitsConfig, connections_max: usize, per_address_max: usize) -> Bounds {

@@ -90,6 +90,10 @@ pub struct AppendCall {
     pub commit: ::core::option::Option<LogPosition>,
     #[prost(message, repeated, tag = "4")]
     pub entries: ::prost::alloc::vec::Vec<LogEntry>,
+    /// A heartbeat of a group where nothing happens: the next one comes late, and the life of the sender's node
+    /// keeps its lease meanwhile.
+    #[prost(bool, tag = "5")]
+    pub quiet: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LogEntry {

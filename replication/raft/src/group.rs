@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use meridian_machine::Command;
@@ -10,7 +11,7 @@ use meridian_model::{GroupId, LogId as HistoryId, NodeId, ReplicaId, UnixMs};
 use meridian_storage::{Disk, WriterHandle};
 use openraft::async_runtime::WatchReceiver;
 use openraft::raft::ReadPolicy;
-use openraft::{ChangeMembers, Config, Instant, RaftMetrics, SnapshotPolicy};
+use openraft::{ChangeMembers, RaftMetrics};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::task::JoinHandle;
 
@@ -18,66 +19,15 @@ use crate::clock_book::ClockBook;
 use crate::digest::{self, StateDigest};
 use crate::log_store::{LogStore, TailBudget};
 use crate::machine_store::MachineStore;
-use crate::network::{GroupNetwork, Links};
+use crate::network::{GroupNetwork, Links, Standing};
 use crate::proposer::{ProposeError, Proposer};
+use crate::quiet::{self, Lease, QUIET_SILENCE_MAX, Quiet};
+use crate::timing::GroupConfig;
 use crate::types::{CommandBytes, Raft, ReplicaNode, Reply, TypeConfig};
 use crate::view::{Applied, GroupView};
 
 /// A member that lacks no more entries than this counts as caught up: they are on their way to it.
 const CAUGHT_UP_ENTRIES: u64 = 64;
-
-/// Timing of a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GroupConfig {
-    /// How often a leader says that it lives, in milliseconds.
-    pub heartbeat_ms: u64,
-    /// The shortest silence beyond the lease after which a follower stands for election by its own timer, in
-    /// milliseconds.
-    pub election_ms_min: u64,
-    /// The longest, and the leader's lease, in milliseconds. A node counts as lost after half of it.
-    pub election_ms_max: u64,
-}
-
-impl Default for GroupConfig {
-    fn default() -> Self {
-        Self { heartbeat_ms: 400, election_ms_min: 900, election_ms_max: 1_000 }
-    }
-}
-
-impl GroupConfig {
-    /// How long a node may say nothing before it counts as lost: well below the lease, so that its groups can
-    /// elect when that ends.
-    pub fn silence_max(&self) -> Duration {
-        Duration::from_millis(self.election_ms_max / 2)
-    }
-
-    fn raft(&self, name: String) -> Result<Arc<Config>, io::Error> {
-        let config = Config {
-            cluster_name: name,
-            // The metronome beats for all groups. This is how rarely a group may look at its election timer, and
-            // how long a heartbeat may take.
-            heartbeat_interval: self.election_ms_min - 1,
-            enable_heartbeat: false,
-            election_timeout_min: self.election_ms_min,
-            election_timeout_max: self.election_ms_max,
-            install_snapshot_timeout: 600_000,
-            max_payload_entries: 256,
-            // Purge is retention: a snapshot is taken when a trim was applied, and never otherwise.
-            snapshot_policy: SnapshotPolicy::Never,
-            max_in_snapshot_log_to_keep: 0,
-            purge_batch_size: 1,
-            api_channel_size: Some(1_024),
-            notification_channel_size: Some(1_024),
-            state_machine_channel_size: Some(256),
-            enable_pre_vote: Some(true),
-            enable_leader_restore: Some(false),
-            quorum_loss_probe_interval: Some(2 * self.election_ms_max + self.heartbeat_ms),
-            backoff: "20ms 40ms ...500ms".into(),
-            ..Config::default()
-        };
-        Ok(Arc::new(config.validate().map_err(io::Error::other)?))
-    }
-}
 
 /// Which replica of what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +68,9 @@ pub struct Group {
     purger: JoinHandle<()>,
     /// When a leader last sent something.
     heard: parking_lot::Mutex<tokio::time::Instant>,
+    lease: Lease,
+    /// Whether openraft looks at its election timer.
+    ticks: AtomicBool,
 }
 
 impl Group {
@@ -131,13 +84,20 @@ impl Group {
         let machine =
             MachineStore::open(group, history, parts.writer.clone(), parts.disk.clone(), log.clone()).await?;
         let (view, trims) = (machine.view(), machine.trims());
-        let network = GroupNetwork::new(Arc::clone(&parts.links), group);
+        let (quiet, standing) = (Quiet::default(), Standing::default());
+        let network =
+            GroupNetwork::new(Arc::clone(&parts.links), group, quiet.clone(), Arc::clone(&standing));
         let config = parts.config.raft(group.to_string())?;
         let raft = Raft::new(replica.0, config, network, log, machine).await.map_err(io::Error::other)?;
-        let proposer = Proposer::spawn(raft.clone(), Arc::clone(&view), Arc::clone(&parts.clocks));
+        // Set once: this is where the group begins.
+        let _ = standing.set(raft.metrics());
+        let lease = Lease { raft: raft.clone(), quiet, length: parts.config.lease() };
+        let proposer = Proposer::spawn(lease.clone(), Arc::clone(&view), Arc::clone(&parts.clocks));
         let purger = tokio::spawn(purge_after_trims(raft.clone(), trims));
         let (snapshot_in, heard) = (Arc::default(), parking_lot::Mutex::new(tokio::time::Instant::now()));
-        Ok(Arc::new(Group { identity, raft, view, proposer, parts, snapshot_in, purger, heard }))
+        let ticks = AtomicBool::new(true);
+        let group = Group { identity, raft, view, proposer, parts, snapshot_in, purger, heard, lease, ticks };
+        Ok(Arc::new(group))
     }
 
     /// The group's id.
@@ -173,14 +133,63 @@ impl Group {
         &self.parts.writer
     }
 
-    /// A leader sends something: its lease begins anew.
-    pub(crate) fn heard_leader(&self) {
+    /// A leader sends something: its lease begins anew. It also says whether the group is quiet.
+    pub(crate) fn heard_leader(&self, quiet: bool) {
         *self.heard.lock() = tokio::time::Instant::now();
+        self.lease.quiet.set(quiet);
     }
 
-    /// When the lease of the last leader ends, by what it sent here.
+    /// When the lease of the last leader ends, by what it sent here; in a quiet group, by what its node sent.
     pub fn lease_ends(&self) -> tokio::time::Instant {
-        *self.heard.lock() + Duration::from_millis(self.parts.config.election_ms_max)
+        let heard = *self.heard.lock();
+        let leader = self.leader().filter(|_| self.quiet().is_set());
+        let heard =
+            leader.and_then(|node| self.parts.links.signs().heard_at(node)).map_or(heard, |at| at.max(heard));
+        heard + self.parts.config.lease()
+    }
+
+    /// Whether the group rests, as this replica knows it.
+    pub(crate) fn quiet(&self) -> &Quiet {
+        &self.lease.quiet
+    }
+
+    /// Whether nothing happens in the group, as this replica knows it: its leader beats rarely.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet().is_set()
+    }
+
+    /// How long no quorum has answered the leader, where it is here. `None`: no quorum ever did.
+    pub fn unanswered(&self) -> Option<Duration> {
+        quiet::ack_age(&self.raft.metrics().borrow_watched())
+    }
+
+    /// Whether the replica here would rather keep its leader than let this one stand, although the lease that
+    /// openraft knows of has run out: the group is quiet, and the leader's node is there.
+    pub(crate) fn keeps_its_leader(&self, candidate: ReplicaId) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let (signs, lease) = (self.parts.links.signs(), self.parts.config.lease());
+        self.quiet().is_set() && quiet::leader_is_there(&metrics, signs, candidate, lease)
+    }
+
+    /// Lets openraft look at its election timer, or not: in a quiet group whose leader's node is there it need not.
+    pub(crate) fn look_at_timer(&self) {
+        let leader = self.leader();
+        let lease = self.parts.config.lease();
+        let there =
+            |node| leader == Some(self.own_node()) || self.parts.links.signs().is_there(node, 2 * lease);
+        let leads = self.raft.metrics().borrow_watched().state == openraft::ServerState::Leader;
+        if !leads && self.heard.lock().elapsed() > QUIET_SILENCE_MAX {
+            self.quiet().set(false);
+        }
+        let ticks = !self.quiet().is_set() || !leader.is_some_and(there);
+        if self.ticks.swap(ticks, Ordering::Relaxed) != ticks {
+            self.raft.runtime_config().tick(ticks);
+        }
+    }
+
+    fn own_node(&self) -> NodeId {
+        self.parts.links.own()
     }
 
     pub(crate) async fn incoming_snapshot(&self) -> OwnedMutexGuard<()> {
@@ -221,12 +230,13 @@ impl Group {
         metrics.current_leader == Some(self.identity.replica.0) && !self.quorum_is_silent(&metrics)
     }
 
-    /// Twice the lease without a quorum's answer: the others may have elected another leader by now.
+    /// Twice the lease without a quorum's answer: the others may have elected another leader by now. In a quiet
+    /// group nobody is asked, and the nodes of a quorum must be there.
     fn quorum_is_silent(&self, metrics: &RaftMetrics<TypeConfig>) -> bool {
-        let silence_max = Duration::from_millis(2 * self.parts.config.election_ms_max);
-        let acked = metrics.last_quorum_acked.map(|acked| acked.into_inner());
-        let alone = metrics.membership_config.membership().voter_ids().all(|id| id == metrics.id);
-        !alone && acked.is_some_and(|acked| acked.elapsed() > silence_max)
+        let silence_max = 2 * self.parts.config.lease();
+        let late = quiet::ack_age(metrics).is_some_and(|age| age > silence_max);
+        let there = || quiet::majority_is_there(metrics, self.parts.links.signs(), silence_max);
+        late && !quiet::is_alone(metrics) && !(self.quiet().is_set() && there())
     }
 
     /// Entries that a member still lacks, while this replica leads and has heard of it.
@@ -289,7 +299,10 @@ impl Group {
         if !self.is_leader() {
             return Err(ProposeError::NotLeader { leader: self.leader() });
         }
-        let write = self.raft.client_write(CommandBytes(command.encode()));
+        let write = async {
+            self.lease.renew().await;
+            self.raft.client_write(CommandBytes(command.encode())).await
+        };
         match tokio::time::timeout(patience, write).await {
             Err(_) => Err(ProposeError::Indeterminate("no quorum answered in time".into())),
             Ok(Ok(response)) => Ok((response.log_id.index, response.data)),
@@ -324,6 +337,7 @@ impl Group {
 
     /// Adds a replica that only learns. [`Group::caught_up`] tells when it may vote.
     pub async fn add_learner(&self, replica: ReplicaId, node: NodeId) -> Result<(), io::Error> {
+        self.lease.renew().await;
         let added = self.raft.add_learner(replica.0, ReplicaNode { node }, false).await;
         added.map(|_| ()).map_err(io::Error::other)
     }
@@ -344,6 +358,7 @@ impl Group {
     /// Does without these replicas, none of which votes.
     pub async fn remove_learners(&self, learners: BTreeSet<ReplicaId>) -> Result<(), io::Error> {
         let learners = learners.into_iter().map(|replica| replica.0).collect();
+        self.lease.renew().await;
         let removed = self.raft.change_membership(ChangeMembers::RemoveNodes(learners), false).await;
         removed.map(|_| ()).map_err(io::Error::other)
     }
@@ -351,12 +366,14 @@ impl Group {
     /// Makes exactly these replicas the voters, through a joint configuration; others leave.
     pub async fn change_voters(&self, voters: BTreeSet<ReplicaId>) -> Result<(), io::Error> {
         let voters: BTreeSet<u64> = voters.into_iter().map(|replica| replica.0).collect();
+        self.lease.renew().await;
         let changed = self.raft.change_membership(voters, false).await;
         changed.map(|_| ()).map_err(io::Error::other)
     }
 
     /// Hands leadership to another voter.
     pub async fn transfer_leader(&self, to: ReplicaId) -> Result<(), io::Error> {
+        self.lease.renew().await;
         self.raft.trigger().transfer_leader(to.0).await.map_err(io::Error::other)
     }
 

@@ -4,6 +4,7 @@
 //! machine store lie on the shared engine, its messages travel over the multiplexed [`network`]. The
 //! [`Registry`] holds the groups of a node.
 
+pub mod alone;
 pub mod clock_book;
 pub mod digest;
 pub mod group;
@@ -13,11 +14,13 @@ mod metronome;
 pub mod network;
 mod ports;
 pub mod proposer;
+mod quiet;
 pub mod registry;
 pub mod runtime;
 pub mod signs;
 pub mod snapshot;
 mod succession;
+pub mod timing;
 pub mod types;
 pub mod view;
 mod vigil;
@@ -25,11 +28,12 @@ pub mod wire;
 
 pub use clock_book::{ClockBook, DiskState};
 pub use digest::StateDigest;
-pub use group::{Group, GroupConfig, GroupIdentity, GroupParts};
+pub use group::{Group, GroupIdentity, GroupParts};
 pub use metronome::Metronome;
 pub use proposer::ProposeError;
 pub use registry::Registry;
 pub use signs::Signs;
+pub use timing::GroupConfig;
 pub use types::{Reply, TypeConfig};
 pub use view::{Applied, GroupView};
 pub use vigil::Vigil;

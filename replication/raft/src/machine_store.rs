@@ -73,6 +73,11 @@ fn restore(group: GroupId, history: HistoryId, rows: Vec<Row>) -> Result<Machine
     })
 }
 
+/// The rows of a group's machine, for whoever looks at a stopped node.
+pub(crate) fn stored_rows(engine: &Arc<dyn Engine>, group: GroupId) -> Result<Vec<Row>, io::Error> {
+    Ok(split_boundaries(load_rows(engine, group)?)?.0)
+}
+
 type Boundaries = BTreeMap<u64, StoredMembership>;
 
 /// Splits off the rows that are ours, not the machine's.

@@ -21,7 +21,8 @@ use openraft::raft::ClientWriteResponse;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::clock_book::ClockBook;
-use crate::types::{CommandBytes, Raft, Reply, TypeConfig};
+use crate::quiet::Lease;
+use crate::types::{CommandBytes, Reply, TypeConfig};
 use crate::view::GroupView;
 
 /// Rounds of one group that may be in flight.
@@ -85,9 +86,9 @@ pub struct Proposer {
 }
 
 impl Proposer {
-    pub(crate) fn spawn(raft: Raft, view: Arc<GroupView>, clocks: Arc<ClockBook>) -> Self {
+    pub(crate) fn spawn(lease: Lease, view: Arc<GroupView>, clocks: Arc<ClockBook>) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_BATCHES);
-        tokio::spawn(Rounds { raft, view, clocks, last_stamp: UnixMs(0) }.run(waiting));
+        tokio::spawn(Rounds { lease, view, clocks, last_stamp: UnixMs(0) }.run(waiting));
         Self { queue }
     }
 
@@ -110,7 +111,7 @@ impl Proposer {
 }
 
 struct Rounds {
-    raft: Raft,
+    lease: Lease,
     view: Arc<GroupView>,
     clocks: Arc<ClockBook>,
     last_stamp: UnixMs,
@@ -140,7 +141,7 @@ impl Rounds {
     /// Starts one round; the future answers everybody in it.
     async fn propose(&mut self, mut batch: Vec<Waiting>) -> Option<impl Future<Output = ()> + use<>> {
         let (voters, is_leader, leader) = {
-            let metrics = self.raft.metrics();
+            let metrics = self.lease.raft.metrics();
             let metrics = metrics.borrow_watched();
             let membership = metrics.membership_config.membership();
             let node_of = |id: u64| membership.get_node(&id).map(|node| node.node);
@@ -151,6 +152,7 @@ impl Rounds {
             answer_all(batch, |_| Err(ProposeError::NotLeader { leader }));
             return None;
         }
+        self.lease.renew().await;
         let stamp = self.clocks.stamp(self.view.applied().stamp.max(self.last_stamp), &voters);
         self.last_stamp = stamp;
         // The entry holds the bytes from here on; whoever waits only waits.
@@ -159,7 +161,7 @@ impl Rounds {
         let items = batch.iter_mut().map(item).collect();
         let entry = CommandBytes(Command::Partition(PartitionCommand::Append { stamp, items }).encode());
         let (responder, written) = openraft::impls::OneshotResponder::new_pair();
-        let sent = self.raft.write(entry).responder(responder).await;
+        let sent = self.lease.raft.write(entry).responder(responder).await;
         if let Err(error) = sent {
             answer_all(batch, |_| Err(ProposeError::Unavailable(error.to_string())));
             return None;

@@ -67,6 +67,16 @@ impl Signs {
         self.peers.lock().get(&node).is_some_and(|peer| peer.is_lost(self.silence_max))
     }
 
+    /// Whether a node has streams here that last, or lasted, and said something within `silence`.
+    pub fn is_there(&self, node: NodeId, silence: Duration) -> bool {
+        self.peers.lock().get(&node).is_some_and(|peer| !peer.is_lost(silence))
+    }
+
+    /// When a node that has not hung up was last heard of.
+    pub fn heard_at(&self, node: NodeId) -> Option<Instant> {
+        self.peers.lock().get(&node).filter(|peer| !peer.hung_up).map(|peer| peer.heard)
+    }
+
     /// All nodes that are lost.
     pub fn lost(&self) -> BTreeSet<NodeId> {
         let peers = self.peers.lock();

@@ -16,6 +16,8 @@ const ALLOWED: &[Permission] = &[
         "meridian-raft",
         &["meridian-model", "meridian-machine", "meridian-storage", "meridian-commitlog", "meridian-proto"],
     ),
+    ("meridian-geo-model", &[]),
+    ("meridian-geo-protocol", &["meridian-model"]),
     ("meridian-config", &["meridian-model", "meridian-raft"]),
     ("meridian-publish", &["meridian-model", "meridian-commitlog"]),
     ("meridian-deliver", &["meridian-model", "meridian-commitlog"]),

@@ -24,13 +24,15 @@ const IMPURE: [&str; 12] = [
 ];
 
 /// Folders of crates with no dependency on [`IMPURE`].
-const PURE: [&str; 5] = ["model", "replication/machine", "node/deliver", "jepsen/history", "jepsen/checker"];
+const PURE: [&str; 6] =
+    ["model", "replication/machine", "geo/protocol", "node/deliver", "jepsen/history", "jepsen/checker"];
 
 /// Folders of crates where clocks and unordered maps are banned: the pure ones that decide what is stored, and
 /// those that run inside the simulator. The checker may measure its own time and look things up by hash.
 const DETERMINISTIC: [&str; 8] = [
     "model",
     "replication/machine",
+    "geo/protocol",
     "replication/storage",
     "replication/raft",
     "jepsen/history",

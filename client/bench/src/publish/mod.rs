@@ -79,6 +79,9 @@ pub struct PublishArgs {
     /// Bytes of messages in a batch
     #[arg(long, default_value = "512KiB", value_name = "BYTES", value_parser = units::size)]
     batch: usize,
+    /// How long a message may wait for others before its batch goes
+    #[arg(long, default_value = "0s", value_name = "DURATION", value_parser = period)]
+    linger: Duration,
     /// Time before anything counts
     #[arg(long, default_value = "3s", value_name = "DURATION", value_parser = period)]
     warm_up: Duration,
@@ -192,6 +195,7 @@ async fn open(
             CodecArg::Zstd => Codec::Zstd,
         })
         .batch_bytes_max(args.batch)
+        .linger(args.linger)
         .buffer_bytes_max(args.buffer)
         .delivery_timeout(global.timeout.unwrap_or(DELIVERY_TIMEOUT));
     Ok(producer.build().await?)

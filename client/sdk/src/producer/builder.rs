@@ -48,8 +48,8 @@ impl ProducerBuilder {
         self
     }
 
-    /// How long a message may wait for company. Default zero: what comes while a batch is on its way makes the
-    /// next one, and nothing else waits.
+    /// How long a message may wait for company where nothing is on its way. Default zero: what comes while a batch
+    /// is on its way makes the next one, and nothing else waits.
     pub fn linger(mut self, linger: Duration) -> Self {
         self.settings.linger = linger;
         self

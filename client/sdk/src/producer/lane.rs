@@ -223,7 +223,7 @@ impl Lane {
         }
     }
 
-    /// Packs one batch if it is time: it is full, or nothing is on its way, or it has lingered.
+    /// Packs one batch if it is time: it is full, or nothing is on its way and it has lingered.
     fn freeze(&mut self, now: Instant) -> bool {
         let settings = &self.trunk.settings;
         let gathering = {
@@ -231,10 +231,8 @@ impl Lane {
             let Some(oldest) = waiting.pending.oldest() else {
                 return false;
             };
-            let waited = match settings.linger.is_zero() {
-                true => self.queue.is_empty(),
-                false => oldest + settings.linger <= now || !waiting.flushes.is_empty(),
-            };
+            let waited =
+                self.queue.is_empty() && (oldest + settings.linger <= now || !waiting.flushes.is_empty());
             if self.queue.is_troubled() || !(waited || waiting.pending.is_full(settings)) {
                 return false;
             }
@@ -270,8 +268,7 @@ impl Lane {
     fn wake_at(&self) -> Option<Instant> {
         let settings = &self.trunk.settings;
         let oldest = self.inbox.waiting().pending.oldest();
-        let lingered =
-            oldest.filter(|_| !settings.linger.is_zero() && self.queue.in_flight() < settings.in_flight_max);
+        let lingered = oldest.filter(|_| !settings.linger.is_zero() && self.queue.is_empty());
         let overdue = self.queue.oldest_in_flight().map(|at| at + self.trunk.shared.config.attempt_timeout);
         [
             self.queue.head().map(|head| head.deadline),

@@ -169,9 +169,17 @@ impl Arena {
     /// # Errors
     /// With what it said, if it refuses.
     pub fn recover(&self, id: u64, options: &[&str]) -> Result<String> {
+        self.offline("recover", id, options)
+    }
+
+    /// Runs a command of `meridian` on the data of a node that is down.
+    ///
+    /// # Errors
+    /// With what it said, if it refuses.
+    pub fn offline(&self, command: &str, id: u64, options: &[&str]) -> Result<String> {
         let config = self.cluster.node(id)?.file("toml");
         let (binary, config) = (binary()?.display().to_string(), config.display().to_string());
-        crate::shell::run(&binary, &[&["recover", "--config", &config], options].concat())
+        crate::shell::run(&binary, &[&[command, "--config", &config], options].concat())
     }
 
     /// Waits until every partition has so many voters and nobody is still catching up.

@@ -28,6 +28,9 @@ pub struct NodeConfig {
     pub membership: MembershipSection,
     /// How it stores.
     pub storage: StorageSection,
+    /// What clients may make it hold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<LimitsSection>,
     /// How it logs.
     pub log: LogSection,
 }
@@ -92,12 +95,20 @@ pub struct RaftSection {
     /// The longest patience with a silent leader.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub election_ms_max: Option<u64>,
+    /// Memory for recent log entries.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tail_bytes: Option<u64>,
 }
 
 impl RaftSection {
     fn of(setup: &Setup) -> Self {
         let brisk = |ms| (setup.timing == Timing::Brisk).then_some(ms);
-        Self { heartbeat_ms: brisk(60), election_ms_min: brisk(300), election_ms_max: brisk(600) }
+        Self {
+            heartbeat_ms: brisk(60),
+            election_ms_min: brisk(300),
+            election_ms_max: brisk(600),
+            tail_bytes: setup.memory.map(|memory| memory.tail_bytes),
+        }
     }
 }
 
@@ -117,6 +128,35 @@ pub struct StorageSection {
     /// Share of the disk above which publishes are refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub watermark_percent: Option<u64>,
+    /// RocksDB's cache.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_bytes: Option<u64>,
+    /// RocksDB's memtables.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memtable_bytes: Option<u64>,
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct LimitsSection {
+    /// Batches in flight.
+    pub inflight_bytes: u64,
+    /// Requests that have begun and are not admitted yet.
+    pub receiving_bytes: u64,
+    /// Pages that readers have not taken yet.
+    pub reading_bytes: u64,
+    /// Requests under way.
+    pub requests_max: u64,
+    /// Connections of clients.
+    pub client_connections_max: u64,
+    /// The same from one address.
+    pub client_connections_per_address_max: u64,
+    /// What arrived from clients and was not read.
+    pub client_window_bytes: u64,
+    /// Connections of nodes.
+    pub raft_connections_max: u64,
+    /// What arrived from nodes and was not read.
+    pub raft_window_bytes: u64,
 }
 
 /// `[log]`
@@ -158,7 +198,10 @@ impl NodeConfig {
             storage: StorageSection {
                 unsafe_no_sync: setup.unsafe_no_sync,
                 watermark_percent: setup.watermark_percent,
+                cache_bytes: setup.memory.map(|memory| memory.cache_bytes),
+                memtable_bytes: setup.memory.map(|memory| memory.memtable_bytes),
             },
+            limits: setup.memory.map(|memory| memory.limits),
             log: LogSection { format: "human".into(), level },
         }
     }

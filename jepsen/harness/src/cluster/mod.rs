@@ -25,12 +25,12 @@ use crate::wait;
 
 pub use meridian_workload::Whose;
 
-pub use config::{CLIENT_PORT, METRICS_PORT, NodeConfig, RAFT_PORT};
+pub use config::{CLIENT_PORT, LimitsSection, METRICS_PORT, NodeConfig, RAFT_PORT};
 pub use node::Node;
 pub(crate) use process::forget_clock;
 pub use process::{Exit, Process, binary, binary_age, tail};
 pub use roster::Roster;
-pub use setup::{Member, Setup, Timing};
+pub use setup::{Member, Memory, Setup, Timing};
 
 /// How long a node may take to listen.
 pub const READY_MAX: Duration = Duration::from_secs(30);

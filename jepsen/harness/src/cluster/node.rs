@@ -151,6 +151,19 @@ impl Node {
         self.process.is_some()
     }
 
+    /// Memory that the process has taken for itself, in bytes: without the program and files, of which the kernel
+    /// may keep as much in memory as it likes.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn anonymous_bytes(&self) -> Result<u64> {
+        let process = self.process.as_ref().context("it does not run")?;
+        let status = fs::read_to_string(format!("/proc/{}/status", process.pid()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).context("no RssAnon")?;
+        let kib: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
+        Ok(kib * 1024)
+    }
+
     /// How the last process ended, if it did so by itself.
     pub fn own_exit(&mut self) -> Option<Exit> {
         match self.is_running() || self.ended_by_us {

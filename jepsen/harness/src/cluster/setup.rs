@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use super::config::LimitsSection;
 use crate::disk::DiskKind;
 use crate::net::Placement;
 
@@ -26,8 +27,23 @@ pub struct Setup {
     pub movable_clocks: bool,
     /// How long a node is silent until its copies are made anew elsewhere; none: the node's default.
     pub dead_after_ms: Option<u64>,
+    /// What may be in memory; none: the node's defaults.
+    pub memory: Option<Memory>,
     /// How long leaders may be silent.
     pub timing: Timing,
+}
+
+/// Bounds on what a node keeps in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// What clients may make it hold.
+    pub limits: LimitsSection,
+    /// Recent log entries.
+    pub tail_bytes: u64,
+    /// RocksDB's cache.
+    pub cache_bytes: u64,
+    /// RocksDB's memtables.
+    pub memtable_bytes: u64,
 }
 
 /// How fast nodes notice that a leader is silent.
@@ -52,6 +68,7 @@ impl Default for Setup {
             may_lie: false,
             movable_clocks: false,
             dead_after_ms: None,
+            memory: None,
             timing: Timing::Brisk,
         }
     }

@@ -79,7 +79,7 @@ impl Between {
         let largest = if self.reading.answers.decode { RPC_BYTES_MAX } else { BATCH_BYTES_MAX };
         let mut room = self.pages.room(largest).await?;
         let response = self.reading.page().await?;
-        let surplus = room.num_permits().saturating_sub(budget::bytes_of(&response));
+        let surplus = room.num_permits().saturating_sub(budget::needed(&response));
         drop(room.split(surplus));
         self.held = Some(room);
         Ok(response)

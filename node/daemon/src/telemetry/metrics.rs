@@ -50,6 +50,8 @@ impl Source {
         let leaders = groups.iter().filter(|group| group.is_leader()).count();
         simple(&mut metrics, "meridian_groups", "Replicas on this node", groups.len() as i64);
         simple(&mut metrics, "meridian_groups_led", "Replicas on this node that lead", leaders as i64);
+        let quiet = groups.iter().filter(|group| group.is_leader() && group.is_quiet()).count();
+        simple(&mut metrics, "meridian_groups_quiet", "Of those that lead, groups at rest", quiet as i64);
         let backlog = self.parts.writer.backlog_bytes() as i64;
         simple(&mut metrics, "meridian_writer_backlog_bytes", "Bytes queued for the disk", backlog);
         let disk = self.parts.disk.engine().disk_bytes() as i64;

@@ -38,7 +38,7 @@ static REGIONS: AtomicU64 = AtomicU64::new(0);
 
 /// Nothing moves by itself.
 const AT_REST: MembershipConfig =
-    MembershipConfig { rebalance_leaders: false, moves_max: 0, dead_after_ms: 0 };
+    MembershipConfig { rebalance_leaders: false, moves_max: 0, move_bytes_per_second: 0, dead_after_ms: 0 };
 
 /// What may differ from region to region.
 #[derive(Clone, Debug, Default)]

@@ -18,6 +18,7 @@ mod patience;
 mod power;
 mod power_loss;
 mod producer;
+mod quiet;
 mod reasons;
 mod rejoin;
 mod retention;

@@ -1,12 +1,14 @@
 //! openraft's network, over the lanes.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::stream::{FuturesOrdered, unfold};
 use futures::{FutureExt, Stream, StreamExt, select_biased};
 use meridian_model::{GroupId, NodeId};
 use meridian_proto::internal as pb;
+use openraft::RaftMetrics;
+use openraft::async_runtime::WatchReceiver;
 use openraft::base::{BoxFuture, BoxStream};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::{RPCOption, RaftNetworkFactory, v2::RaftNetworkV2};
@@ -14,12 +16,15 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendError, StreamAppendResult,
     TransferLeaderError, TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
+use openraft::type_config::alias::WatchReceiverOf;
 use openraft::type_config::alias::{SnapshotOf, VoteOf};
+use prost::Message;
 use tokio::sync::oneshot;
 
 use super::lane::{Lane, LaneKind, NoAnswer};
 use super::links::Links;
 use super::snapshot_client;
+use crate::quiet::Quiet;
 use crate::snapshot::SnapshotData;
 use crate::types::{LogId, ReplicaNode, TypeConfig, term_of};
 use crate::wire::{self, entry_parts, position_from_wire, position_to_wire, vote_from_wire, vote_to_wire};
@@ -36,12 +41,17 @@ type C = TypeConfig;
 pub struct GroupNetwork {
     links: Arc<Links>,
     group: GroupId,
+    quiet: Quiet,
+    standing: Standing,
 }
+
+/// Who votes in the group, once it runs.
+pub(crate) type Standing = Arc<OnceLock<WatchReceiverOf<C, RaftMetrics<C>>>>;
 
 impl GroupNetwork {
     /// The network of `group`.
-    pub fn new(links: Arc<Links>, group: GroupId) -> Self {
-        Self { links, group }
+    pub(crate) fn new(links: Arc<Links>, group: GroupId, quiet: Quiet, standing: Standing) -> Self {
+        Self { links, group, quiet, standing }
     }
 
     fn client(&self, target: u64, node: &ReplicaNode, kind: LaneKind) -> PeerClient {
@@ -50,6 +60,8 @@ impl GroupNetwork {
         PeerClient {
             links: Arc::clone(&self.links),
             group: self.group,
+            quiet: self.quiet.clone(),
+            standing: Arc::clone(&self.standing),
             target,
             node: node.node,
             lane,
@@ -74,6 +86,8 @@ impl RaftNetworkFactory<C> for GroupNetwork {
 pub struct PeerClient {
     links: Arc<Links>,
     group: GroupId,
+    quiet: Quiet,
+    standing: Standing,
     target: u64,
     node: NodeId,
     lane: Arc<Lane>,
@@ -99,8 +113,25 @@ impl PeerClient {
             vote: Some(vote_to_wire(&request.vote)),
             prev: request.prev_log_id.as_ref().map(position_to_wire),
             commit: request.leader_commit.as_ref().map(position_to_wire),
+            quiet: self.quiet.is_set() && request.entries.is_empty(),
             entries: entries.collect(),
         }))
+    }
+
+    /// The call, when its turn comes: entries for a member that does not vote yet go at the pace of copies.
+    async fn paced_append(&self, request: &AppendEntriesRequest<C>) -> pb::Call {
+        let call = self.append_call(request);
+        if !request.entries.is_empty() && !self.target_votes() {
+            self.links.pace().pass(call.encoded_len()).await;
+        }
+        call
+    }
+
+    fn target_votes(&self) -> bool {
+        self.standing.get().is_none_or(|metrics| {
+            let metrics = metrics.borrow_watched();
+            metrics.membership_config.membership().voter_ids().any(|id| id == self.target)
+        })
     }
 
     fn vote_call(rpc: &VoteRequest<C>) -> pb::VoteCall {
@@ -183,7 +214,7 @@ impl RaftNetworkV2<C> for PeerClient {
     ) -> Result<AppendEntriesResponse<C>, RPCError<C>> {
         let (prev, last) =
             (rpc.prev_log_id, rpc.entries.last().map(|entry| entry.log_id).or(rpc.prev_log_id));
-        let receiver = self.lane.start(self.append_call(&rpc)).await.map_err(unreachable)?;
+        let receiver = self.lane.start(self.paced_append(&rpc).await).await.map_err(unreachable)?;
         Ok(match await_append(receiver, prev, last).await? {
             Ok(through) if through == last => AppendEntriesResponse::Success,
             Ok(through) => AppendEntriesResponse::PartialSuccess(through),
@@ -227,7 +258,7 @@ impl RaftNetworkV2<C> for PeerClient {
                     Step::Request(Some(request)) => {
                         let prev = request.prev_log_id;
                         let last = request.entries.last().map(|entry| entry.log_id).or(prev);
-                        match client.lane.start(client.append_call(&request)).await {
+                        match client.lane.start(client.paced_append(&request).await).await {
                             Ok(receiver) => window.push_back(await_append(receiver, prev, last)),
                             Err(error) => return Some((Err(unreachable(error)), None)),
                         }

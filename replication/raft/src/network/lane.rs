@@ -1,6 +1,7 @@
 //! One lane to one node: calls go out in order, coalesced into frames; answers come back by id.
 //!
-//! A lane connects when it has something to say. When the stream ends, stalls or cannot be made, every call
+//! A lane for entries connects when it has something to say; one for heartbeats, once it was needed, stays open and
+//! comes back by itself, because its pulses are how the peer knows that this node lives. When the stream ends, stalls or cannot be made, every call
 //! that waits fails at once, and openraft decides when to try again.
 
 use std::collections::BTreeMap;
@@ -29,6 +30,8 @@ const SILENCE_MAX: Duration = Duration::from_millis(2_500);
 /// A lane for heartbeats that has nothing to say says so as often as this: the peer then knows that this node
 /// lives, however rare the heartbeats of its groups are.
 const PULSE_EVERY: Duration = Duration::from_millis(100);
+/// How often a lane for heartbeats tries to come back.
+const RETURN_EVERY: Duration = Duration::from_millis(250);
 /// How long a stream may take to open.
 const CONNECT_MAX: Duration = Duration::from_millis(1_000);
 
@@ -99,7 +102,15 @@ impl Lane {
 type Waiting = Arc<Mutex<BTreeMap<u64, oneshot::Sender<Result<Answer, NoAnswer>>>>>;
 
 async fn run(links: Weak<Links>, node: NodeId, kind: LaneKind, mut calls: mpsc::Receiver<Pending>) {
-    while let Some(first) = calls.recv().await {
+    loop {
+        let first = match kind {
+            LaneKind::Bulk => calls.recv().await.map(Some),
+            LaneKind::Urgent => match tokio::time::timeout(RETURN_EVERY, calls.recv()).await {
+                Ok(first) => first.map(Some),
+                Err(_) => Some(None),
+            },
+        };
+        let Some(first) = first else { return };
         let Some(links) = links.upgrade() else { return };
         let why = match open(&links, node).await {
             Ok((frames, answers)) => {
@@ -108,7 +119,9 @@ async fn run(links: Weak<Links>, node: NodeId, kind: LaneKind, mut calls: mpsc::
                 exchange(&links, node, first, &mut calls, frames, answers, pulse).await
             }
             Err(why) => {
-                refuse(first, node, &why);
+                if let Some(first) = first {
+                    refuse(first, node, &why);
+                }
                 why
             }
         };
@@ -143,7 +156,7 @@ async fn open(links: &Arc<Links>, node: NodeId) -> Result<Open, String> {
 async fn exchange(
     links: &Arc<Links>,
     node: NodeId,
-    first: Pending,
+    first: Option<Pending>,
     calls: &mut mpsc::Receiver<Pending>,
     frames: mpsc::Sender<ExchangeRequest>,
     answers: Streaming<ExchangeResponse>,
@@ -162,34 +175,28 @@ async fn exchange(
 
 async fn send(
     links: &Arc<Links>,
-    first: Pending,
+    first: Option<Pending>,
     calls: &mut mpsc::Receiver<Pending>,
     frames: mpsc::Sender<ExchangeRequest>,
     waiting: &Waiting,
     pulse: Option<Duration>,
 ) -> String {
-    let mut next = Some(first);
+    let mut next = first;
     loop {
-        let Some(pending) = next.take() else { return "this node is stopping".into() };
         let mut request = greeting(links);
-        let mut bytes = add(&mut request, pending, waiting);
+        let mut bytes = next.take().map_or(0, |pending| add(&mut request, pending, waiting));
         while bytes < FRAME_BYTES_MAX {
             let Ok(more) = calls.try_recv() else { break };
             bytes += add(&mut request, more, waiting);
         }
+        // Without a call it is a pulse.
         if frames.send(request).await.is_err() {
             return "the stream ended".into();
         }
-        next = match pulse {
-            None => calls.recv().await,
-            Some(every) => loop {
-                if let Ok(next) = tokio::time::timeout(every, calls.recv()).await {
-                    break next;
-                }
-                if frames.send(greeting(links)).await.is_err() {
-                    return "the stream ended".into();
-                }
-            },
+        next = match tokio::time::timeout(pulse.unwrap_or(Duration::MAX), calls.recv()).await {
+            Ok(None) => return "this node is stopping".into(),
+            Ok(next) => next,
+            Err(_) => None,
         };
     }
 }

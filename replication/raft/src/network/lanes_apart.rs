@@ -18,6 +18,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::TcpDial;
 use super::lane::LaneKind;
 use super::links::{AddressBook, Links};
+use super::pace::Pace;
 use crate::clock_book::ClockBook;
 use crate::signs::Signs;
 
@@ -110,7 +111,7 @@ async fn links() -> Arc<Links> {
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
     let clocks = ClockBook::new(NodeId(1), Arc::new(Stopped));
     let signs = Signs::new(Duration::from_millis(500));
-    Links::new(NodeId(1), Arc::new(TcpDial), Arc::new(addresses), clocks, signs)
+    Links::new(NodeId(1), Arc::new(TcpDial), Arc::new(addresses), clocks, signs, Pace::new(0))
 }
 
 fn vote() -> pb::Call {

@@ -1,6 +1,6 @@
 //! The lanes to every other node, made when first needed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use meridian_model::limits::RPC_BYTES_MAX;
@@ -11,6 +11,7 @@ use parking_lot::{Mutex, RwLock};
 use tonic::transport::Channel;
 
 use super::lane::{Lane, LaneKind};
+use super::pace::Pace;
 use super::{Dial, PROTOCOL_VERSION};
 use crate::clock_book::{ClockBook, DiskState};
 use crate::signs::Signs;
@@ -20,6 +21,7 @@ use crate::signs::Signs;
 pub struct AddressBook {
     addresses: RwLock<BTreeMap<NodeId, String>>,
     cluster: RwLock<ClusterId>,
+    fenced: RwLock<BTreeSet<NodeId>>,
 }
 
 impl AddressBook {
@@ -36,6 +38,16 @@ impl AddressBook {
     /// All nodes with an address.
     pub fn nodes(&self) -> Vec<NodeId> {
         self.addresses.read().keys().copied().collect()
+    }
+
+    /// Notes which nodes were given up: nothing is said to them, and nothing they say is heard.
+    pub fn fence(&self, nodes: BTreeSet<NodeId>) {
+        *self.fenced.write() = nodes;
+    }
+
+    /// Whether a node was given up.
+    pub fn is_fenced(&self, node: NodeId) -> bool {
+        self.fenced.read().contains(&node)
     }
 
     /// Notes the cluster's id, once it is known.
@@ -56,6 +68,7 @@ pub struct Links {
     addresses: Arc<AddressBook>,
     clocks: Arc<ClockBook>,
     signs: Arc<Signs>,
+    pace: Pace,
     lanes: Mutex<BTreeMap<(NodeId, LaneKind), Arc<Lane>>>,
     channels: Mutex<BTreeMap<NodeId, (String, Channel)>>,
 }
@@ -66,6 +79,9 @@ pub enum LinkError {
     /// Nobody said where it is.
     #[error("no address is known for {0}")]
     NoAddress(NodeId),
+    /// It was given up by an unsafe recovery, and has not come back with an empty disk.
+    #[error("{0} was given up: it may come back with an empty data folder")]
+    Fenced(NodeId),
     /// The address is no address.
     #[error("{0} has a malformed address: {1}")]
     Address(NodeId, String),
@@ -79,9 +95,15 @@ impl Links {
         addresses: Arc<AddressBook>,
         clocks: Arc<ClockBook>,
         signs: Arc<Signs>,
+        pace: Pace,
     ) -> Arc<Self> {
         let (lanes, channels) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { own, dial, addresses, clocks, signs, lanes, channels })
+        Arc::new(Self { own, dial, addresses, clocks, signs, pace, lanes, channels })
+    }
+
+    /// The node whose links these are.
+    pub(crate) fn own(&self) -> NodeId {
+        self.own
     }
 
     /// Where the nodes are.
@@ -92,6 +114,11 @@ impl Links {
     /// The peers' clocks.
     pub fn clocks(&self) -> &Arc<ClockBook> {
         &self.clocks
+    }
+
+    /// How fast copies are made.
+    pub(super) fn pace(&self) -> &Pace {
+        &self.pace
     }
 
     /// Which nodes live.
@@ -120,9 +147,16 @@ impl Links {
         }
     }
 
+    fn address(&self, node: NodeId) -> Result<String, LinkError> {
+        match self.addresses.is_fenced(node) {
+            true => Err(LinkError::Fenced(node)),
+            false => self.addresses.get(node).ok_or(LinkError::NoAddress(node)),
+        }
+    }
+
     /// A channel to the node's raft listener, for calls beside the lanes.
     pub fn channel(&self, node: NodeId) -> Result<Channel, LinkError> {
-        let address = self.addresses.get(node).ok_or(LinkError::NoAddress(node))?;
+        let address = self.address(node)?;
         let mut channels = self.channels.lock();
         if let Some((known, channel)) = channels.get(&node)
             && *known == address
@@ -137,7 +171,7 @@ impl Links {
 
     /// A client of the node's peer service with a connection of its own: lanes do not share one.
     pub(super) fn connect(&self, node: NodeId) -> Result<PeerServiceClient<Channel>, LinkError> {
-        let address = self.addresses.get(node).ok_or(LinkError::NoAddress(node))?;
+        let address = self.address(node)?;
         let channel =
             self.dial.channel(node, &address).map_err(|error| LinkError::Address(node, error.to_string()))?;
         Ok(client_over(channel))

@@ -10,13 +10,16 @@ mod lane;
 #[cfg(test)]
 mod lanes_apart;
 mod links;
+mod pace;
 mod service;
 mod snapshot_client;
 mod snapshot_service;
 
 pub use client::GroupNetwork;
+pub(crate) use client::Standing;
 pub use dial::{Credentials, Dial, TcpDial, TlsDial, endpoint};
 pub use links::{AddressBook, Links};
+pub use pace::Pace;
 pub use service::ExchangeStream;
 pub use service::{RaftService, Speaker};
 

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use futures::stream::{FuturesOrdered, FuturesUnordered};
 use futures::{Stream, StreamExt};
-use meridian_model::{GroupId, NodeId};
+use meridian_model::{GroupId, NodeId, ReplicaId};
 use meridian_proto::internal as pb;
-use openraft::raft::{AppendEntriesResponse, TransferLeaderRequest, VoteRequest};
+use openraft::async_runtime::WatchReceiver;
+use openraft::raft::{AppendEntriesResponse, TransferLeaderRequest, VoteRequest, VoteResponse};
 use pb::{answer, append_answer, call};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -79,8 +80,12 @@ impl RaftService {
         Self { own, registry, links, backlog_bytes_max }
     }
 
-    fn greet(&self, to_node: u64, cluster_id: &[u8], version: u32) -> Result<(), Status> {
+    fn greet(&self, from_node: u64, to_node: u64, cluster_id: &[u8], version: u32) -> Result<(), Status> {
         let own_cluster = self.links.addresses().cluster();
+        if self.links.addresses().is_fenced(NodeId(from_node)) {
+            let why = "this node was given up by an unsafe recovery: give it an empty data folder to let it join again";
+            return Err(Status::permission_denied(why));
+        }
         if to_node != self.own.0 {
             return Err(Status::failed_precondition(format!("this is {}, not node-{to_node}", self.own)));
         }
@@ -109,7 +114,7 @@ impl RaftService {
         let (clock_ms, disk) = (first.clock_ms, disk_of(&first));
         let hello = first.hello.ok_or_else(|| Status::invalid_argument("a stream begins with a hello"))?;
         speaker.check(hello.from_node)?;
-        self.greet(hello.to_node, &hello.cluster_id, hello.protocol_version)?;
+        self.greet(hello.from_node, hello.to_node, &hello.cluster_id, hello.protocol_version)?;
         let from = NodeId(hello.from_node);
         self.links.heard(from, clock_ms, disk);
         let (answers, outgoing) = mpsc::channel(ANSWERS);
@@ -133,7 +138,7 @@ impl RaftService {
     ) -> Result<Response<pb::SendSnapshotResponse>, Status> {
         let check = |begin: &pb::SnapshotBegin| {
             speaker.check(begin.from_node)?;
-            self.greet(self.own.0, &begin.cluster_id, PROTOCOL_VERSION)
+            self.greet(begin.from_node, self.own.0, &begin.cluster_id, PROTOCOL_VERSION)
         };
         Ok(Response::new(snapshot_service::receive(&self.registry, parts, check).await?))
     }
@@ -163,6 +168,10 @@ impl Exchange {
         let _open = self.service.links.signs().opened(self.from);
         while let Ok(Some(request)) = requests.message().await {
             self.service.links.heard(self.from, request.clock_ms, disk_of(&request));
+            // A pulse is answered with one, so that both ends know of each other.
+            if request.calls.is_empty() && self.answers.send(pb::Answer::default()).await.is_err() {
+                return;
+            }
             for call in request.calls {
                 let id = call.id;
                 if let Err(why) = self.dispatch(call).await {
@@ -201,6 +210,7 @@ impl Exchange {
         }
         match call.body {
             Some(call::Body::Append(append)) => {
+                group.heard_leader(append.quiet);
                 let request = append_from_wire(append).map_err(|error| error.to_string())?;
                 self.append(group, id, request).await
             }
@@ -248,8 +258,10 @@ impl Exchange {
             leadership_transfer: call.leadership_transfer,
         };
         let answers = self.answers.clone();
+        let candidate = ReplicaId(request.vote.leader_id.voted_for);
         tokio::spawn(async move {
             let response = match pre {
+                true if group.keeps_its_leader(candidate) => Ok(kept(&group, request.vote).await),
                 true => group.raft().pre_vote(request).await,
                 false => group.raft().vote(request).await,
             };
@@ -281,6 +293,17 @@ impl Exchange {
         });
         Ok(())
     }
+}
+
+/// No vote: the leader of a quiet group is in office. Where it is here it says so to everybody.
+async fn kept(group: &Group, vote: Vote) -> VoteResponse<TypeConfig> {
+    if group.is_leader() {
+        // A replica that stops says nothing.
+        let _ = group.raft().trigger().heartbeat().await;
+    }
+    let own = group.raft().metrics().borrow_watched().vote;
+    tracing::debug!(group = %group.id(), %vote, "no vote: the group is quiet and its leader is there");
+    VoteResponse::new(own, None, false)
 }
 
 async fn beat((group, id, request): Beat) -> pb::Answer {
@@ -322,7 +345,6 @@ async fn append_to(group: Weak<Group>, id: u64, request: AppendRequest) -> pb::A
 async fn append_now(group: &Group, id: u64, request: AppendRequest) -> pb::Answer {
     let prev = request.prev_log_id;
     let last = request.entries.last().map(|entry| entry.log_id).or(prev);
-    group.heard_leader();
     let result = match group.raft().append_entries(request).await {
         Ok(AppendEntriesResponse::Success) => matched(last.as_ref().map(position_to_wire)),
         Ok(AppendEntriesResponse::PartialSuccess(through)) => matched(through.as_ref().map(position_to_wire)),

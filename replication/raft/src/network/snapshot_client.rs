@@ -51,7 +51,7 @@ pub(super) async fn send(
         cluster_id: hello.cluster_id,
     };
     let (parts, stream) = mpsc::channel(2);
-    let feeding = feed(begin, outgoing, parts);
+    let feeding = feed(links, begin, outgoing, parts);
     let mut client = links.client(node).map_err(failed)?;
     let receiving = tokio::time::timeout(INSTALL_MAX, client.send_snapshot(ReceiverStream::new(stream)));
     let (fed, answer) = tokio::join!(feeding, receiving);
@@ -61,6 +61,7 @@ pub(super) async fn send(
 }
 
 async fn feed(
+    links: &Links,
     begin: pb::SnapshotBegin,
     outgoing: Outgoing,
     parts: mpsc::Sender<pb::SendSnapshotRequest>,
@@ -73,6 +74,7 @@ async fn feed(
     while let Some((chunk, next)) = outgoing.chunk(cursor).await? {
         cursor = next;
         rows += chunk.len() as u64;
+        links.pace().pass(chunk.iter().map(|row| row.key.len() + row.value.len()).sum()).await;
         let chunk = chunk.into_iter().map(|row| pb::SnapshotRow {
             table: u32::from(row.tag),
             key: row.key,

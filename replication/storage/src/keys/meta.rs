@@ -25,6 +25,8 @@ pub enum Fact {
     Boundary = 7,
     /// The stored copy is damaged, and how: it is not to be opened.
     Condemned = 8,
+    /// Of the control group: the nodes that this one neither hears nor speaks to, because they were given up.
+    Fence = 9,
 }
 
 /// The key of one fact.
@@ -45,6 +47,11 @@ pub fn decode(key: &[u8]) -> Result<(GroupId, u8), Malformed> {
 /// All facts of a group.
 pub fn all(group: GroupId) -> Range {
     Range::prefix(&group.0.to_be_bytes())
+}
+
+/// All facts of all groups.
+pub fn everything() -> Range {
+    Range { from: Vec::new(), to: vec![0xff; 10] }
 }
 
 /// A log position: term and index.

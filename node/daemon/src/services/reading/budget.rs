@@ -11,18 +11,24 @@ use tonic::Status;
 /// How long a reader waits until others have taken their pages.
 const ROOM_MAX: Duration = Duration::from_secs(5);
 
+/// A page is there twice: as it was read, and as it goes out.
+const COPIES: usize = 2;
+
 /// What all readers of a node share.
 #[derive(Clone)]
-pub(crate) struct Pages(Arc<Semaphore>);
+pub(crate) struct Pages {
+    room: Arc<Semaphore>,
+    bytes_max: usize,
+}
 
 impl Pages {
-    pub(crate) fn new(bytes: usize) -> Self {
-        Self(Arc::new(Semaphore::new(bytes)))
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self { room: Arc::new(Semaphore::new(bytes_max)), bytes_max }
     }
 
     /// Room for the largest page there can be; what is not needed of it is to be given back.
     pub(super) async fn room(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Failure> {
-        let room = Arc::clone(&self.0).acquire_many_owned(counted(bytes));
+        let room = Arc::clone(&self.room).acquire_many_owned(counted((COPIES * bytes).min(self.bytes_max)));
         match tokio::time::timeout(ROOM_MAX, room).await {
             Ok(Ok(room)) => Ok(room),
             _ => Err(full()),
@@ -63,8 +69,13 @@ fn full() -> Failure {
     Failure::new(ErrorReason::Throttled, "readers of this node hold as many bytes as they may; try again")
 }
 
+/// What a page needs in the end.
+pub(super) fn needed(page: &ReadResponse) -> usize {
+    COPIES * bytes_of(page)
+}
+
 /// What a page holds.
-pub(super) fn bytes_of(page: &ReadResponse) -> usize {
+fn bytes_of(page: &ReadResponse) -> usize {
     let batches: usize = page.batches.iter().map(|stored| stored.batch.len()).sum();
     let messages: usize = page.messages.iter().map(|message| message.body.len()).sum();
     batches + messages
