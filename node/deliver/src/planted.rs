@@ -56,11 +56,19 @@ mod switch {
         NoGrace,
         /// A consumer that holds messages is let go.
         DrainsEarly,
+        /// Delayed messages are passed and the partition is not told.
+        PassedUnnamed,
+        /// The floor of the delayed lane passes what is not settled with it.
+        FloorTooHigh,
+        /// After an unknown outcome a failed attempt is named again, whether it counted or not.
+        LooksAway,
+        /// Delayed messages are acked as if they were of the main lane.
+        AcksOtherLane,
     }
 
     impl Mutant {
         /// Every fault.
-        pub const ALL: [Mutant; 23] = [
+        pub const ALL: [Mutant; 27] = [
             Mutant::AckForgotten,
             Mutant::ConfirmsEarly,
             Mutant::UnknownIsCommitted,
@@ -84,6 +92,10 @@ mod switch {
             Mutant::BackoffForgotten,
             Mutant::NoGrace,
             Mutant::DrainsEarly,
+            Mutant::PassedUnnamed,
+            Mutant::FloorTooHigh,
+            Mutant::LooksAway,
+            Mutant::AcksOtherLane,
         ];
     }
 

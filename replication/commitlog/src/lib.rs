@@ -1,6 +1,5 @@
 //! The ports to a partition: append to its log, read what is committed, settle messages of subscriptions. The trait
-//! docs are the contract;
-//! [`conformance`] checks it, and [`memory`] is its smallest implementation.
+//! docs are the contract; [`conformance`] checks it, and [`memory`] is its smallest implementation.
 #![forbid(unsafe_code)]
 
 mod append;
@@ -11,7 +10,6 @@ mod read;
 
 pub use append::{Append, AppendError, Appended, Share, Ticket};
 pub use cursors::{
-    ConsumerId, CursorBound, CursorError, CursorRefusal, Cursors, DelayedPage, DelayedPlace, Mandate, SeekTo,
-    Settled, Standing,
+    CursorBound, CursorError, CursorRefusal, Cursors, DelayedPage, Mandate, SeekTo, Settled, Standing,
 };
 pub use read::{LogBounds, ReadCommitted, ReadError, StoredBatch};

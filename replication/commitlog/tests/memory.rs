@@ -43,7 +43,7 @@ fn subscriptions_in_memory_keep_the_contract() {
     let (shared, failover, absent) = (SubscriptionId(4), SubscriptionId(5), SubscriptionId(6));
     for (subscription, kind) in [(shared, SubscriptionKind::Shared), (failover, SubscriptionKind::Failover)] {
         let rules = SubscriptionRules { kind, ..SubscriptionRules::default() };
-        log.subscribe(GROUP, subscription, rules, None);
+        log.subscribe(GROUP, subscription, rules);
     }
     let subject = || CursorSubject {
         log: Subject { append: &log, read: &log, group: GROUP, absent: GroupId(99), opened_at: NOW },

@@ -1,8 +1,8 @@
 //! What a dispatcher wants done.
 
-use meridian_commitlog::{ConsumerId, DelayedPlace, Mandate};
+use meridian_commitlog::{CursorRefusal, Mandate, SeekTo};
 use meridian_model::subscription::Settlement;
-use meridian_model::{Offset, UnixMs};
+use meridian_model::{ConsumerId, Offset, Place, UnixMs};
 
 use super::{Epochs, FetchId, Refusal, Token};
 
@@ -11,8 +11,8 @@ use super::{Epochs, FetchId, Refusal, Token};
 pub struct Delivery {
     /// To whom.
     pub consumer: ConsumerId,
-    /// Which message.
-    pub offset: Offset,
+    /// Which message, as whatever is said about it must name it.
+    pub place: Place,
     /// Which attempt, from 1. Only those that failed and are committed count.
     pub attempt: u32,
     /// When the lease ends, without an ack, a nack or an extension.
@@ -53,7 +53,7 @@ pub enum Action {
         /// To be named in the answer.
         fetch: FetchId,
         /// The first place that is wanted.
-        from: DelayedPlace,
+        from: Place,
         /// Nothing that is due later.
         through: UnixMs,
         /// About so many bytes of batches.
@@ -61,7 +61,8 @@ pub enum Action {
     },
     /// Send a message.
     Deliver(Delivery),
-    /// Commit a settlement. There is one at a time. An empty one only moves the stamp.
+    /// Commit a settlement, together with those of other subscriptions. There is one at a time for each. An empty one
+    /// only moves the stamp.
     Settle {
         /// To be named in the answer.
         token: Token,
@@ -77,10 +78,18 @@ pub enum Action {
         /// The owner.
         consumer: ConsumerId,
     },
-    /// Begin a new dispatch and tell what stands: the outcome of a settlement is not known.
-    Begin,
-    /// Move the subscription to another place.
-    Seek(Offset),
+    /// Begin a new dispatch and tell what stands: the outcome of a settlement is not known. To be tried until it
+    /// succeeds, or another node leads.
+    Begin(Token),
+    /// Move the subscription to another place, tell what stands then, and answer the consumer.
+    Seek {
+        /// Who asked.
+        consumer: ConsumerId,
+        /// Its number.
+        request: u64,
+        /// Where to.
+        to: SeekTo,
+    },
     /// What a consumer said is durable.
     Confirm {
         /// To whom.
@@ -102,7 +111,7 @@ pub enum Action {
         /// Whom.
         consumer: ConsumerId,
         /// Which message.
-        offset: Offset,
+        place: Place,
         /// Why.
         why: Revoked,
     },
@@ -112,6 +121,16 @@ pub enum Action {
     Disconnect(ConsumerId),
     /// Send a tick at this time, at the latest.
     WakeAt(UnixMs),
-    /// Drop this dispatcher: somebody else dispatches.
-    Stop,
+    /// Drop this dispatcher: it will do nothing more.
+    Stop(Stopped),
+}
+
+/// Why a dispatcher stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// Another node leads the partition.
+    NotLeader,
+    /// The partition refuses what cannot be refused to somebody who knows it: the subscription is gone, or has other
+    /// rules, or another owner. Where it is still there, a new dispatcher goes on from what stands.
+    Refused(CursorRefusal),
 }

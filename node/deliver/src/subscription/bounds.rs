@@ -1,5 +1,7 @@
 //! How much a dispatcher may hold, and for how long.
 
+use meridian_model::limits;
+
 /// Bounds of one dispatcher. Times are in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DispatchBounds {
@@ -13,12 +15,17 @@ pub struct DispatchBounds {
     pub window_messages_max: usize,
     /// Bytes of batches that one fetch asks for.
     pub fetch_bytes: usize,
-    /// Settled ranges above the floor, as the partition counts them.
+    /// Settled ranges above the floor, as the partition counts them. At most what the partition has as its bound, as
+    /// everything that it counts.
     pub settled_ranges_max: usize,
-    /// Settled delayed messages above their floor, as the partition counts them.
+    /// Settled ranges of delayed messages above their floor, as the partition counts them.
     pub settled_delayed_max: usize,
     /// Messages with failed attempts, as the partition counts them.
     pub attempts_max: usize,
+    /// Destinations that dead letters ever had, as the partition counts them.
+    pub destinations_max: usize,
+    /// What one settlement may name, as the partition counts it.
+    pub settle_items_max: usize,
     /// Ranges of settled messages that are remembered, so that a second ack of them is confirmed.
     pub settled_known_ranges_max: usize,
     /// Requests of one consumer that wait for a commit.
@@ -43,9 +50,11 @@ impl Default for DispatchBounds {
             unacked_max: 50_000,
             window_messages_max: 16_384,
             fetch_bytes: 512 * 1024,
-            settled_ranges_max: 100_000,
-            settled_delayed_max: 100_000,
-            attempts_max: 100_000,
+            settled_ranges_max: limits::SETTLED_RANGES_MAX,
+            settled_delayed_max: limits::SETTLED_DELAYED_MAX,
+            attempts_max: limits::ATTEMPTS_MAX,
+            destinations_max: limits::DEAD_LETTER_DESTINATIONS_MAX,
+            settle_items_max: limits::SETTLE_ITEMS_MAX,
             settled_known_ranges_max: 10_000,
             unconfirmed_max: 10_000,
             credit_messages_max: 1_000_000,

@@ -1,8 +1,8 @@
 //! What a dispatcher is told.
 
-use meridian_commitlog::{ConsumerId, CursorError, DelayedPlace, Standing};
-use meridian_model::subscription::SubscriptionKind;
-use meridian_model::{Offset, OffsetRange, UnixMs};
+use meridian_commitlog::{CursorError, SeekTo, Standing};
+use meridian_model::subscription::{DelayedRange, SubscriptionKind};
+use meridian_model::{ConsumerId, Offset, Place, UnixMs};
 
 use super::{Epochs, FetchId, Token};
 
@@ -26,8 +26,8 @@ pub struct Join {
     pub priority: u32,
     /// Key-shared: the keys it wants. Empty: keys are spread over all consumers.
     pub ranges: Vec<KeyRange>,
-    /// Messages that it holds from before, and keeps if it may.
-    pub holds: Vec<Offset>,
+    /// Messages that it holds from before, and keeps if it may, as their deliveries named them.
+    pub holds: Vec<Place>,
     /// The seek epoch under which they were delivered. Those from before a seek are not kept.
     pub seek_epoch: u64,
 }
@@ -98,14 +98,15 @@ pub enum Event {
         /// And so many more bytes.
         bytes: u64,
     },
-    /// These are done.
-    Ack(Said<Vec<OffsetRange>>),
-    /// Everything that was delivered below this is done. Owned kinds only.
+    /// These are done. As deliveries named them: in the main lane the time is zero.
+    Ack(Said<Vec<DelayedRange>>),
+    /// Everything of the main lane that was delivered below this is done. Owned kinds only. Delayed messages are not
+    /// meant: they are acked by their places.
     AckCumulative(Said<Offset>),
     /// These were not done.
-    Nack(Said<Vec<Offset>>),
+    Nack(Said<Vec<Place>>),
     /// These take longer: their leases begin anew.
-    Extend(Said<Vec<Offset>>),
+    Extend(Said<Vec<Place>>),
     /// A consumer wants the subscription to go on elsewhere.
     Seek {
         /// Who.
@@ -113,7 +114,7 @@ pub enum Event {
         /// Its own number for this.
         request: u64,
         /// Where to.
-        to: Offset,
+        to: SeekTo,
     },
     /// What [`Action::Fetch`](super::Action::Fetch) asked for.
     Fetched {
@@ -129,7 +130,7 @@ pub enum Event {
         /// Whole batches in the order of their places.
         batches: Vec<BatchMeta>,
         /// Where the next page begins. `None`: that was everything due.
-        next: Option<DelayedPlace>,
+        next: Option<Place>,
         /// When the first one beyond is due.
         due_next: Option<UnixMs>,
     },
@@ -144,7 +145,7 @@ pub enum Event {
         /// When the first of the new delayed messages is due.
         delayed: Option<UnixMs>,
     },
-    /// A settlement is committed and applied.
+    /// A settlement is applied.
     Committed {
         /// Which.
         token: Token,
@@ -155,19 +156,25 @@ pub enum Event {
     },
     /// A settlement failed, perhaps.
     CommitFailed(Token, CursorError),
-    /// An owner is named.
+    /// An owner is named, under this epoch.
     Owned(Token, u64),
     /// An owner is not named, perhaps.
     OwnFailed(Token, CursorError),
-    /// The dispatch that [`Action::Begin`](super::Action::Begin) asked for has begun.
-    Begun(Box<Standing>),
+    /// A dispatch has begun in the partition: this is what stands behind it.
+    Begun {
+        /// Whose [`Action::Begin`](super::Action::Begin) this answers: one that came before the dispatch was proposed.
+        /// `None`: it was begun for another subscription.
+        token: Option<Token>,
+        /// What stands.
+        standing: Box<Standing>,
+    },
     /// The subscription was moved to another place.
     Sought(Box<Standing>),
     /// There is room for so many dead letters, and this is where they go.
     Outbox {
         /// So many.
         room: usize,
-        /// Their destination.
+        /// Their destination. `None`: that is not known, and they wait.
         to: Option<meridian_model::LogId>,
     },
     /// Retention removed what lies below this.

@@ -1,7 +1,6 @@
 //! What a dispatcher remembers of a message: everything but its body.
 
-use meridian_commitlog::DelayedPlace;
-use meridian_model::{Offset, UnixMs};
+use meridian_model::{Offset, Place, UnixMs};
 
 use super::event::{BatchMeta, MessageMeta};
 use super::state::Seat;
@@ -40,9 +39,8 @@ impl Message {
         self.deliver_at > UnixMs(0)
     }
 
-    /// Its place, if it is in the delayed lane.
-    pub(super) fn place(&self) -> Option<DelayedPlace> {
-        self.is_delayed().then(|| DelayedPlace::new(self.deliver_at, self.offset))
+    pub(super) fn place(&self) -> Place {
+        Place { deliver_at: self.deliver_at, offset: self.offset }
     }
 
     /// Whether it is too old to be delivered.

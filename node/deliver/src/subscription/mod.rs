@@ -19,16 +19,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use meridian_commitlog::{LogBounds, Mandate, Standing};
 use meridian_model::subscription::{Attempts, SubscriptionRules};
-use meridian_model::{LogId, Offset, OffsetRanges, SubscriptionId, UnixMs};
+use meridian_model::{ConsumerId, LogId, Offset, Place, SubscriptionId, UnixMs};
 
-pub use action::{Action, Delivery, Revoked};
+pub use action::{Action, Delivery, Revoked, Stopped};
 pub use bounds::DispatchBounds;
 pub use event::{BatchMeta, Event, Join, KeyRange, Leaving, MessageMeta, Said};
 use kind::Kind;
 pub use refusal::Refusal;
 use state::{
-    Claims, Consumers, DelayedLedger, DelayedReader, InFlight, Known, Leases, Ledger, Pending, Redelivery,
-    Seat, Window,
+    Claims, Consumers, DelayedLedger, DelayedReader, InFlight, Known, Leases, Ledger, Pending, Places,
+    Redelivery, Seat, Window,
 };
 
 /// Names what a dispatcher asked to be committed.
@@ -64,7 +64,9 @@ pub struct Dispatcher {
     /// Where the log began, and where it ended when this dispatcher began: nothing beyond was delivered by others.
     log: LogBounds,
     /// The owner from before, who is waited for while there is grace.
-    owner_before: Option<meridian_commitlog::ConsumerId>,
+    owner_before: Option<ConsumerId>,
+    /// The partition has an owner, and its epoch is known. Without, nothing can be settled for owned kinds.
+    owner_known: bool,
     now: UnixMs,
     /// Nothing is delivered until then: consumers of an earlier dispatcher say what they hold.
     grace_until: Option<UnixMs>,
@@ -84,11 +86,17 @@ pub struct Dispatcher {
     /// Settled in this dispatch, as far as it is remembered.
     known: Known,
     /// Settled by acks from before this dispatch, unread.
-    unseen: OffsetRanges,
+    unseen: Places,
     /// Failed attempts that are committed, of messages that are not settled.
-    attempts: BTreeMap<Offset, Attempts>,
+    attempts: BTreeMap<Place, Attempts>,
     dead_letters_to: Option<LogId>,
     outbox_room: usize,
+    /// Where dead letters were ever sent: there may be so many.
+    destinations: BTreeSet<LogId>,
+    /// Delayed messages below are not delivered.
+    delayed_from: Offset,
+    /// The floor of the delayed lane that the partition was told last.
+    delayed_told: Place,
     pending: Pending,
     in_flight: Option<InFlight>,
     /// A commit, a fetch or a naming failed: none is tried before.
@@ -96,8 +104,8 @@ pub struct Dispatcher {
     /// For which delayed message the stamp was asked to move last, and when.
     stamp_asked: Option<(UnixMs, UnixMs)>,
     /// The outcome of the settlement in flight is not known: a new dispatch was asked for.
-    beginning: bool,
-    /// Somebody else dispatches.
+    beginning: Option<Token>,
+    /// It asked to be dropped.
     stopped: bool,
     /// When a consumer, or what it claims, counts as gone.
     watch_at: Option<UnixMs>,
@@ -106,14 +114,21 @@ pub struct Dispatcher {
 }
 
 impl Dispatcher {
-    /// Goes on from what is committed, right after the command that began this dispatch.
-    pub fn new(standing: Standing, log: LogBounds, bounds: DispatchBounds, now: UnixMs) -> Self {
+    /// Goes on from what is applied behind the command that began this dispatch. `log` is read afterwards. `awaits`:
+    /// there was an earlier dispatch, whose consumers have the grace to come back before anything is delivered.
+    pub fn new(
+        standing: Standing,
+        log: LogBounds,
+        bounds: DispatchBounds,
+        now: UnixMs,
+        awaits: bool,
+    ) -> Self {
         let epochs = Epochs {
             dispatch: standing.dispatch_epoch,
             owner: standing.owner_epoch,
             seek: standing.seek_epoch,
         };
-        let grace = standing.dispatched_before && !planted!(NoGrace);
+        let grace = awaits && !planted!(NoGrace);
         let main_ledger =
             Ledger::new(standing.floor.max(log.start), &standing.settled, bounds.settled_ranges_max);
         let next = main_ledger.next_undecided(log.start);
@@ -122,6 +137,7 @@ impl Dispatcher {
             epochs,
             log,
             owner_before: standing.owner,
+            owner_known: standing.owner.is_some(),
             now,
             grace_until: grace.then(|| now.plus_ms(bounds.grace_ms)),
             grace_ends: false,
@@ -134,17 +150,20 @@ impl Dispatcher {
             redelivery: Redelivery::default(),
             claims: Claims::default(),
             main_ledger,
-            delayed_ledger: DelayedLedger::new(standing.delayed_settled, bounds.settled_delayed_max),
+            delayed_ledger: DelayedLedger::new(&standing.delayed_settled, bounds.settled_delayed_max),
             known: Known::new(bounds.settled_known_ranges_max),
-            unseen: OffsetRanges::new(),
+            unseen: Places::default(),
             attempts: standing.attempts,
-            dead_letters_to: standing.dead_letters_to,
+            dead_letters_to: None,
             outbox_room: standing.outbox_room,
+            destinations: standing.destinations.into_iter().collect(),
+            delayed_from: standing.delayed_from,
+            delayed_told: standing.delayed_floor,
             pending: Pending::default(),
             in_flight: None,
             retry_at: None,
             stamp_asked: None,
-            beginning: false,
+            beginning: None,
             stopped: false,
             watch_at: None,
             woken_at: None,
@@ -171,7 +190,7 @@ impl Dispatcher {
             Event::Nack(said) => self.nacked(said, out),
             Event::Extend(said) => self.extended(&said, out),
             Event::Seek { consumer, request, to } => self.seek(consumer, request, to, out),
-            Event::Fetched { fetch, batches } => self.fetched(fetch, &batches),
+            Event::Fetched { fetch, batches } => self.fetched(fetch, &batches, out),
             Event::Due { fetch, batches, next, due_next } => self.due(fetch, &batches, next, due_next),
             Event::FetchFailed(fetch) => self.fetch_failed(fetch),
             Event::TailMoved { end, stamp, delayed } => self.tail_moved(end, stamp, delayed),
@@ -179,7 +198,7 @@ impl Dispatcher {
             Event::CommitFailed(token, error) => self.commit_failed(token, error, out),
             Event::Owned(token, epoch) => self.owned(token, epoch),
             Event::OwnFailed(token, error) => self.own_failed(token, &error, out),
-            Event::Begun(standing) => self.begun(*standing, out),
+            Event::Begun { token, standing } => self.begun(token, *standing, out),
             Event::Sought(standing) => self.sought(*standing, out),
             Event::Outbox { room, to } => (self.outbox_room, self.dead_letters_to) = (room, to),
             Event::Trimmed(start) => self.trimmed(start, out),
@@ -207,9 +226,8 @@ impl Dispatcher {
     fn mandate(&self) -> Mandate {
         Mandate {
             subscription: self.subscription,
-            dispatch_epoch: self.epochs.dispatch,
-            owner_epoch: self.epochs.owner,
             seek_epoch: self.epochs.seek,
+            owner_epoch: self.rules.kind.is_owned().then_some(self.epochs.owner),
         }
     }
 }

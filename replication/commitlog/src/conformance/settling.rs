@@ -1,10 +1,10 @@
 //! Checks of [`Cursors`](crate::Cursors).
 
-use meridian_model::subscription::{Nack, Settlement};
-use meridian_model::{Batch, Offset, OffsetRange, SubscriptionId, UnixMs};
+use meridian_model::subscription::{DelayedRange, DelayedSettlement, Nack, Settlement};
+use meridian_model::{Batch, ConsumerId, Offset, OffsetRange, Place, SubscriptionId, UnixMs};
 
 use super::{Subject, Writer};
-use crate::{ConsumerId, CursorError, CursorRefusal, Cursors, DelayedPlace, Mandate, SeekTo, Standing};
+use crate::{CursorError, CursorRefusal, Cursors, Mandate, SeekTo, Standing};
 
 /// A partition with subscriptions, behind the ports.
 pub struct CursorSubject<'a> {
@@ -29,12 +29,14 @@ const HOUR_MS: u64 = 3_600_000;
 pub async fn cursors(subject: &CursorSubject<'_>) -> usize {
     a_settlement_moves_the_floor_and_keeps_holes(subject).await;
     attempts_are_counted_until_the_message_is_settled(subject).await;
-    an_earlier_dispatcher_counts_no_attempts(subject).await;
+    a_dispatch_begins_for_all_subscriptions(subject).await;
+    the_parts_of_a_round_are_answered_each_on_its_own(subject).await;
     an_owner_fences_those_before(subject).await;
     a_seek_forgets_and_fences(subject).await;
     a_delayed_message_is_indexed_and_cannot_be_acked_early(subject).await;
+    a_delayed_message_is_pending_in_both_lanes(subject).await;
     what_is_not_there_is_refused(subject).await;
-    7
+    9
 }
 
 impl CursorSubject<'_> {
@@ -43,23 +45,20 @@ impl CursorSubject<'_> {
     }
 
     async fn begin(&self, subscription: SubscriptionId) -> Standing {
-        self.cursors.begin_dispatch(self.log.group, subscription).await.expect("begins")
+        self.cursors.begin_dispatch(self.log.group).await.expect("begins");
+        self.standing(subscription)
     }
 
     async fn settle(&self, by: &Standing, settlement: Settlement) -> Result<(), CursorError> {
-        let mandate = Mandate {
-            subscription: by.subscription,
-            dispatch_epoch: by.dispatch_epoch,
-            owner_epoch: by.owner_epoch,
-            seek_epoch: by.seek_epoch,
-        };
-        self.cursors.settle(self.log.group, mandate, settlement).await.map(drop)
+        let parts = vec![(mandate(by), settlement)];
+        let done = self.cursors.settle(self.log.group, parts).await?;
+        assert_eq!(done.len(), 1, "one outcome for one part");
+        done[0].map(drop).map_err(CursorError::from)
     }
 
     /// Everything there is, is settled.
     async fn caught_up(&self, subscription: SubscriptionId) -> Standing {
-        let to = SeekTo { main: self.log.bounds().end, delayed: None };
-        self.cursors.seek(self.log.group, subscription, to).await.expect("moves");
+        self.cursors.seek(self.log.group, subscription, SeekTo::Latest).await.expect("moves");
         self.begin(subscription).await
     }
 
@@ -69,8 +68,19 @@ impl CursorSubject<'_> {
     }
 }
 
+fn mandate(by: &Standing) -> Mandate {
+    let owner_epoch = by.rules.kind.is_owned().then_some(by.owner_epoch);
+    Mandate { subscription: by.subscription, seek_epoch: by.seek_epoch, owner_epoch }
+}
+
 fn acked(from: Offset, count: u64) -> Settlement {
     Settlement { acked: vec![OffsetRange::new(from, from.plus(count))], ..Settlement::default() }
+}
+
+fn delayed_acked(deliver_at: UnixMs, from: Offset, count: u64) -> Settlement {
+    let acked = vec![DelayedRange { deliver_at, range: OffsetRange::new(from, from.plus(count)) }];
+    let delayed = DelayedSettlement { acked, ..DelayedSettlement::default() };
+    Settlement { delayed, ..Settlement::default() }
 }
 
 fn nacked(offset: Offset, not_before: UnixMs) -> Settlement {
@@ -105,41 +115,58 @@ async fn attempts_are_counted_until_the_message_is_settled(subject: &CursorSubje
     let base = subject.store("attempts", 1).await;
     for count in 1..=3 {
         subject.settle(&by, nacked(base, UnixMs(count))).await.expect("settles");
-        let attempts = subject.standing(subject.shared).attempts[&base];
+        let attempts = subject.standing(subject.shared).attempts[&Place::main(base)];
         assert_eq!((u64::from(attempts.count), attempts.not_before), (count, UnixMs(count)));
     }
-    assert_eq!(subject.begin(subject.shared).await.attempts[&base].count, 3, "a new dispatcher knows them");
+    assert_eq!(subject.begin(subject.shared).await.attempts[&Place::main(base)].count, 3, "a new dispatcher knows them");
     subject.settle(&by, acked(base, 1)).await.expect("a late ack is welcome");
     assert!(subject.standing(subject.shared).attempts.is_empty());
 }
 
-/// So whoever does not know the outcome of a settlement begins anew and then knows.
-async fn an_earlier_dispatcher_counts_no_attempts(subject: &CursorSubject<'_>) {
-    let by = subject.caught_up(subject.shared).await;
+async fn a_dispatch_begins_for_all_subscriptions(subject: &CursorSubject<'_>) {
+    let before = subject.caught_up(subject.shared).await;
+    let epoch = subject.cursors.begin_dispatch(subject.log.group).await.expect("begins");
+    assert!(epoch > before.dispatch_epoch);
+    for subscription in [subject.shared, subject.failover] {
+        assert_eq!(subject.standing(subscription).dispatch_epoch, epoch);
+    }
     let base = subject.store("late", 1).await;
-    let next = subject.begin(subject.shared).await;
-    assert!(next.dispatch_epoch > by.dispatch_epoch && next.dispatched_before);
-    let late = subject.settle(&by, nacked(base, UnixMs(0))).await;
-    assert_eq!(refused(late), CursorRefusal::StaleDispatch { current: next.dispatch_epoch });
-    assert!(subject.standing(subject.shared).attempts.is_empty());
+    subject.settle(&before, acked(base, 1)).await.expect("late acks of shared kinds are welcome");
+}
+
+async fn the_parts_of_a_round_are_answered_each_on_its_own(subject: &CursorSubject<'_>) {
+    let by = subject.caught_up(subject.shared).await;
+    let base = subject.store("parts", 2).await;
+    let absent = Mandate { subscription: subject.absent, ..mandate(&by) };
+    let parts = vec![
+        (mandate(&by), acked(base, 1)),
+        (absent, acked(base, 1)),
+        (mandate(&by), acked(base.plus(1), 1)),
+    ];
+    let done = subject.cursors.settle(subject.log.group, parts).await.expect("one round");
+    assert!(done[0].is_ok() && done[2].is_ok(), "{done:?}");
+    assert_eq!(done[1], Err(CursorRefusal::Unknown));
+    assert_eq!(subject.standing(subject.shared).floor, base.plus(2));
 }
 
 /// SUB-3.
 async fn an_owner_fences_those_before(subject: &CursorSubject<'_>) {
     let mut by = subject.caught_up(subject.failover).await;
     let base = subject.store("owner", 1).await;
-    let group = subject.log.group;
-    let own = |epoch, consumer| subject.cursors.own(group, subject.failover, epoch, ConsumerId(consumer));
-    by.owner_epoch = own(by.dispatch_epoch, 1).await.expect("owned");
-    let second = own(by.dispatch_epoch, 2).await.expect("owned");
+    let own = |subscription, consumer: Option<u128>| {
+        subject.cursors.own(subject.log.group, subscription, consumer.map(ConsumerId::from_u128))
+    };
+    by.owner_epoch = own(subject.failover, Some(1)).await.expect("owned");
+    let second = own(subject.failover, Some(2)).await.expect("owned");
     assert!(second > by.owner_epoch);
     let zombie = subject.settle(&by, acked(base, 1)).await;
     assert_eq!(refused(zombie), CursorRefusal::StaleOwner { current: second });
     let standing = subject.standing(subject.failover);
-    assert_eq!((standing.owner, standing.floor), (Some(ConsumerId(2)), base));
-    assert!(matches!(own(by.dispatch_epoch - 1, 1).await, Err(CursorError::Refused(_))), "an old dispatcher");
-    let shared = subject.standing(subject.shared);
-    let shared = subject.cursors.own(group, subject.shared, shared.dispatch_epoch, ConsumerId(1)).await;
+    assert_eq!((standing.owner, standing.floor), (Some(ConsumerId::from_u128(2)), base));
+    let third = own(subject.failover, None).await.expect("owned by nobody");
+    let orphan = subject.settle(&Standing { owner_epoch: third, ..by }, acked(base, 1)).await;
+    assert_eq!(refused(orphan), CursorRefusal::StaleOwner { current: third });
+    let shared = own(subject.shared, Some(1)).await;
     assert_eq!(shared, Err(CursorError::Refused(CursorRefusal::NotOwned)));
 }
 
@@ -147,13 +174,13 @@ async fn a_seek_forgets_and_fences(subject: &CursorSubject<'_>) {
     let by = subject.caught_up(subject.shared).await;
     let base = subject.store("seek", 3).await;
     subject.settle(&by, acked(base, 3)).await.expect("settles");
-    let (group, to) = (subject.log.group, |main| SeekTo { main, delayed: None });
+    let (group, to) = (subject.log.group, SeekTo::Offset);
     let sought = subject.cursors.seek(group, subject.shared, to(base.plus(1))).await.expect("moves");
     assert_eq!((sought.floor, sought.settled.len()), (base.plus(1), 0));
     let stale = subject.settle(&by, acked(base.plus(1), 1)).await;
     assert_eq!(refused(stale), CursorRefusal::StaleSeek { current: sought.seek_epoch });
     let beyond = subject.cursors.seek(group, subject.shared, to(subject.log.bounds().end.plus(1))).await;
-    assert!(matches!(beyond, Err(CursorError::Refused(CursorRefusal::OutOfRange { .. }))), "{beyond:?}");
+    assert!(matches!(beyond, Err(CursorError::Refused(CursorRefusal::BeyondEnd { .. }))), "{beyond:?}");
 }
 
 /// SUB-6: and it makes no hole in the main lane.
@@ -162,10 +189,9 @@ async fn a_delayed_message_is_indexed_and_cannot_be_acked_early(subject: &Cursor
     let writer = Writer::new(&subject.log, "delayed");
     let deliver_at = by.stamp.plus_ms(HOUR_MS);
     let base = subject.log.send(delayed(&writer.batch(0, 2), deliver_at)).await.expect("stored").base;
-    assert_eq!(subject.standing(subject.shared).floor, base.plus(2), "settled in the main lane");
-    let early = subject.settle(&by, acked(base, 1)).await;
-    assert_eq!(refused(early), CursorRefusal::NotDue { offset: base });
-    let from = DelayedPlace::new(deliver_at, base);
+    let early = subject.settle(&by, delayed_acked(deliver_at, base, 1)).await;
+    assert_eq!(refused(early), CursorRefusal::NotDue { deliver_at });
+    let from = Place { deliver_at, offset: base };
     let page = |through| subject.cursors.delayed(subject.log.group, from, through, 1);
     let before = page(by.stamp.plus_ms(HOUR_MS - 1)).await.expect("reads");
     assert_eq!((before.batches.len(), before.due_next), (0, Some(deliver_at)));
@@ -173,12 +199,26 @@ async fn a_delayed_message_is_indexed_and_cannot_be_acked_early(subject: &Cursor
     assert_eq!(due.batches.iter().map(|batch| (batch.base, batch.count)).collect::<Vec<_>>(), [(base, 2)]);
 }
 
+/// SUB-6: the reader of the main lane passes it, and whoever acks it names its place.
+async fn a_delayed_message_is_pending_in_both_lanes(subject: &CursorSubject<'_>) {
+    let by = subject.caught_up(subject.shared).await;
+    let writer = Writer::new(&subject.log, "lanes");
+    let deliver_at = by.stamp.plus_ms(1);
+    let base = subject.log.send(delayed(&writer.batch(0, 2), deliver_at)).await.expect("stored").base;
+    assert_eq!(subject.standing(subject.shared).floor, base, "nobody passed it");
+    let passed = vec![OffsetRange::new(base, base.plus(2))];
+    let delayed = DelayedSettlement { passed, ..DelayedSettlement::default() };
+    subject.settle(&by, Settlement { delayed, ..Settlement::default() }).await.expect("settles");
+    let standing = subject.standing(subject.shared);
+    assert_eq!((standing.floor, standing.delayed_settled.len()), (base.plus(2), 0), "still to be delivered");
+}
+
 async fn what_is_not_there_is_refused(subject: &CursorSubject<'_>) {
-    let unknown = Err(CursorError::Refused(CursorRefusal::UnknownSubscription));
+    let unknown = Err(CursorError::Refused(CursorRefusal::Unknown));
     let (group, absent) = (subject.log.group, subject.absent);
     assert_eq!(subject.cursors.standing(group, absent), unknown);
-    assert_eq!(subject.cursors.begin_dispatch(group, absent).await, unknown);
-    let elsewhere = subject.cursors.begin_dispatch(subject.log.absent, subject.shared).await;
+    assert_eq!(subject.cursors.seek(group, absent, SeekTo::Latest).await, unknown);
+    let elsewhere = subject.cursors.begin_dispatch(subject.log.absent).await;
     assert_eq!(elsewhere, Err(CursorError::NotLeader { leader: None }));
 }
 

@@ -2,27 +2,20 @@
 
 use async_trait::async_trait;
 use meridian_model::subscription::{Settlement, SubscriptionRules};
-use meridian_model::{GroupId, LogId, Offset, SubscriptionId, UnixMs};
+use meridian_model::{ConsumerId, GroupId, Offset, Place, SubscriptionId, UnixMs};
 
 use super::MemoryLog;
 use super::partition::Partition;
-use super::subscriptions::Subscription;
+use super::subscriptions::{Measure, Subscription};
 use crate::{
-    AppendError, ConsumerId, CursorError, CursorRefusal, Cursors, DelayedPage, DelayedPlace, Mandate, SeekTo,
-    Settled, Standing,
+    AppendError, CursorError, CursorRefusal, Cursors, DelayedPage, Mandate, SeekTo, Settled, Standing,
 };
 
 impl MemoryLog {
     /// Adds a subscription that begins at the start of a partition's log.
-    pub fn subscribe(
-        &self,
-        group: GroupId,
-        subscription: SubscriptionId,
-        rules: SubscriptionRules,
-        dead_letters_to: Option<LogId>,
-    ) {
+    pub fn subscribe(&self, group: GroupId, subscription: SubscriptionId, rules: SubscriptionRules) {
         if let Some(partition) = self.state().partitions.get_mut(&group) {
-            let created = Subscription::new(subscription, rules, dead_letters_to);
+            let created = Subscription::new(subscription, rules);
             partition.subscriptions.insert(subscription, created);
         }
     }
@@ -60,12 +53,12 @@ impl MemoryLog {
 
 impl Partition {
     fn standing(&self, subscription: SubscriptionId) -> Result<Standing, CursorRefusal> {
-        let found = self.subscriptions.get(&subscription).ok_or(CursorRefusal::UnknownSubscription)?;
-        Ok(found.standing(&self.bounds(), &self.delayed_messages(), self.stamp()))
+        let found = self.subscriptions.get(&subscription).ok_or(CursorRefusal::Unknown)?;
+        Ok(found.standing(&self.bounds(), self.dispatch_epoch, self.stamp()))
     }
 
     fn subscription(&mut self, subscription: SubscriptionId) -> Result<&mut Subscription, CursorRefusal> {
-        self.subscriptions.get_mut(&subscription).ok_or(CursorRefusal::UnknownSubscription)
+        self.subscriptions.get_mut(&subscription).ok_or(CursorRefusal::Unknown)
     }
 }
 
@@ -75,28 +68,25 @@ impl Cursors for MemoryLog {
         self.on_replica(group, |partition| partition.standing(subscription))
     }
 
-    async fn begin_dispatch(
-        &self,
-        group: GroupId,
-        subscription: SubscriptionId,
-    ) -> Result<Standing, CursorError> {
+    async fn begin_dispatch(&self, group: GroupId) -> Result<u64, CursorError> {
         self.led(group, |partition| {
-            let index = partition.bounds().applied_index;
-            partition.subscription(subscription)?.begin_dispatch(index);
-            partition.standing(subscription)
+            partition.dispatch_epoch = partition.bounds().applied_index;
+            Ok(partition.dispatch_epoch)
         })
     }
 
     async fn settle(
         &self,
         group: GroupId,
-        mandate: Mandate,
-        settlement: Settlement,
-    ) -> Result<Settled, CursorError> {
+        parts: Vec<(Mandate, Settlement)>,
+    ) -> Result<Vec<Result<Settled, CursorRefusal>>, CursorError> {
         self.led(group, |partition| {
             let (log, delayed, stamp) = (partition.bounds(), partition.delayed_messages(), partition.stamp());
-            let found = partition.subscription(mandate.subscription)?;
-            found.settle(mandate, &settlement, &log, &delayed, stamp)
+            let by = Measure { log: &log, delayed: &delayed, stamp };
+            let settle = |(mandate, settlement): (Mandate, Settlement)| {
+                partition.subscription(mandate.subscription)?.settle(mandate, &settlement, &by)
+            };
+            Ok(parts.into_iter().map(settle).collect())
         })
     }
 
@@ -104,10 +94,9 @@ impl Cursors for MemoryLog {
         &self,
         group: GroupId,
         subscription: SubscriptionId,
-        dispatch_epoch: u64,
-        consumer: ConsumerId,
+        owner: Option<ConsumerId>,
     ) -> Result<u64, CursorError> {
-        self.led(group, |partition| partition.subscription(subscription)?.own(dispatch_epoch, consumer))
+        self.led(group, |partition| partition.subscription(subscription)?.own(owner))
     }
 
     async fn seek(
@@ -126,7 +115,7 @@ impl Cursors for MemoryLog {
     async fn delayed(
         &self,
         group: GroupId,
-        from: DelayedPlace,
+        from: Place,
         through: UnixMs,
         bytes: usize,
     ) -> Result<DelayedPage, CursorError> {
@@ -134,7 +123,7 @@ impl Cursors for MemoryLog {
             let mut rows = partition.delayed_batches();
             rows.retain(|(place, batch)| {
                 let last = Offset(place.offset.0 + u64::from(batch.count) - 1);
-                DelayedPlace::new(place.deliver_at, last) >= from
+                Place { offset: last, ..*place } >= from
             });
             let due = rows.iter().take_while(|(place, _)| place.deliver_at <= through).count();
             let due_next = rows.get(due).map(|(place, _)| place.deliver_at);

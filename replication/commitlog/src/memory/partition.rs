@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, VecDeque};
 use futures::channel::oneshot;
 use meridian_model::batch::BatchHeader;
 use meridian_model::limits::{DEDUP_HORIZON_MS, DEDUP_WINDOW_BATCHES};
-use meridian_model::{Batch, LogId, Offset, ProducerId, Refusal, SubscriptionId, UnixMs, hash};
+use meridian_model::{Batch, LogId, Offset, Place, ProducerId, Refusal, SubscriptionId, UnixMs, hash};
 
 use super::subscriptions::{DelayedMessages, Subscription};
-use crate::{Appended, DelayedPlace, LogBounds, ReadError, StoredBatch};
+use crate::{Appended, LogBounds, ReadError, StoredBatch};
 
 /// What is remembered of a producer.
 #[derive(Default)]
@@ -33,6 +33,7 @@ pub(super) struct Partition {
     /// When delayed batches are due, by their first offsets.
     delayed: BTreeMap<Offset, UnixMs>,
     pub(super) subscriptions: BTreeMap<SubscriptionId, Subscription>,
+    pub(super) dispatch_epoch: u64,
 }
 
 impl Producer {
@@ -73,6 +74,7 @@ impl Partition {
             stamp: UnixMs(0),
             delayed: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
+            dispatch_epoch: 0,
         }
     }
 
@@ -148,10 +150,10 @@ impl Partition {
     }
 
     /// Delayed batches in the order of their places.
-    pub(super) fn delayed_batches(&self) -> Vec<(DelayedPlace, StoredBatch)> {
+    pub(super) fn delayed_batches(&self) -> Vec<(Place, StoredBatch)> {
         let row = |batch: &StoredBatch| {
             let deliver_at = self.delayed.get(&batch.base)?;
-            Some((DelayedPlace::new(*deliver_at, batch.base), batch.clone()))
+            Some((Place { deliver_at: *deliver_at, offset: batch.base }, batch.clone()))
         };
         let mut rows: Vec<_> = self.batches.iter().filter_map(row).collect();
         rows.sort_by_key(|(place, _)| *place);
@@ -159,7 +161,7 @@ impl Partition {
     }
 
     pub(super) fn delayed_messages(&self) -> DelayedMessages {
-        let each = |(place, batch): (DelayedPlace, StoredBatch)| {
+        let each = |(place, batch): (Place, StoredBatch)| {
             (0..u64::from(batch.count)).map(move |number| (batch.base.plus(number), place.deliver_at))
         };
         self.delayed_batches().into_iter().flat_map(each).collect()

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use meridian_commitlog::ConsumerId;
+use meridian_model::ConsumerId;
 
 use super::key_state::KeyState;
 use super::queue::Queue;

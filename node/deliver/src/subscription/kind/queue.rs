@@ -38,9 +38,9 @@ pub(super) struct Emptied {
 
 impl Gates<'_> {
     fn admit(&self, message: &Message) -> bool {
-        match message.place() {
-            Some(place) => self.delayed.admits(place),
-            None => self.main.admits(message.offset),
+        match message.is_delayed() {
+            true => self.delayed.admits(message.place()),
+            false => self.main.admits(message.offset),
         }
     }
 }

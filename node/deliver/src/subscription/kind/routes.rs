@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use meridian_commitlog::ConsumerId;
+use meridian_model::ConsumerId;
 use meridian_model::hash::key_hash;
 
 use super::{Refusal, Seat};
@@ -59,7 +59,7 @@ impl Routes {
             return;
         }
         for point in 0..POINTS {
-            let place = [&consumer.0.to_be_bytes()[..], &point.to_be_bytes()].concat();
+            let place = [&consumer.0[..], &point.to_be_bytes()].concat();
             // Two consumers on one point: the first one has it.
             self.points.entry(key_hash(&place)).or_insert(seat);
         }
@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn keys_are_spread_and_only_those_of_who_leaves_move() {
         let mut routes = Routes::default();
-        (0..8).for_each(|number| routes.add(Seat(number), ConsumerId(u128::from(number) + 100), &[]));
+        (0..8).for_each(|number| routes.add(Seat(number), ConsumerId::from_u128(u128::from(number) + 100), &[]));
         let before: Vec<Option<Seat>> = spread(8_000).map(|hash| routes.of(hash)).collect();
         for number in 0..8 {
             let has = before.iter().filter(|seat| **seat == Some(Seat(number))).count();
@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn ranges_are_whole_and_belong_to_one_consumer() {
         let (mut routes, range) = (Routes::default(), |first, last| KeyRange { first, last });
-        routes.add(Seat(1), ConsumerId(1), &[range(0, 9), range(20, 29)]);
+        routes.add(Seat(1), ConsumerId::from_u128(1), &[range(0, 9), range(20, 29)]);
         for wrong in
             [vec![range(9, 9)], vec![range(10, 20)], vec![range(5, 4)], vec![range(40, 50), range(50, 60)]]
         {

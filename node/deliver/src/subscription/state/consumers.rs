@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use meridian_commitlog::ConsumerId;
-use meridian_model::UnixMs;
+use meridian_model::{ConsumerId, UnixMs};
 
 use super::Credit;
 

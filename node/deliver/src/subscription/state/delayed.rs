@@ -1,7 +1,6 @@
 //! Where the delayed lane is read.
 
-use meridian_commitlog::DelayedPlace;
-use meridian_model::{Offset, UnixMs};
+use meridian_model::{Offset, Place, UnixMs};
 
 use crate::subscription::FetchId;
 
@@ -12,7 +11,7 @@ use crate::subscription::FetchId;
 #[derive(Debug)]
 pub(in crate::subscription) struct DelayedReader {
     /// The next place to be read.
-    pub(in crate::subscription) place: DelayedPlace,
+    pub(in crate::subscription) place: Place,
     /// The latest stamp that is applied.
     pub(in crate::subscription) stamp: UnixMs,
     /// The fetch under way, and the stamp up to which it reads.
@@ -22,9 +21,9 @@ pub(in crate::subscription) struct DelayedReader {
 }
 
 impl DelayedReader {
-    pub(in crate::subscription) fn new(place: DelayedPlace, stamp: UnixMs) -> Self {
+    pub(in crate::subscription) fn new(place: Place, stamp: UnixMs) -> Self {
         // Right behind the stamp something may appear yet, whatever comes first there now.
-        let place = place.min(DelayedPlace::new(stamp.plus_ms(1), Offset(0)));
+        let place = place.min(start_of(stamp.plus_ms(1)));
         Self { place, stamp, fetch: None, unread: Some(place.deliver_at.min(stamp)) }
     }
 
@@ -46,6 +45,12 @@ impl DelayedReader {
         self.stamp = self.stamp.max(stamp);
     }
 
+    /// Everything before is settled, if everything before `floor` is: at or below the stamp, and in the log. A place
+    /// right behind the stamp is the same as the end of the log at the stamp, for what is stored later is due later.
+    pub(in crate::subscription) fn settled_before(&self, floor: Place, end: Offset) -> Place {
+        floor.min(Place { deliver_at: self.stamp, offset: end })
+    }
+
     /// A delayed message was stored.
     pub(in crate::subscription) fn stored(&mut self, due: UnixMs) {
         // Below the place there is only what was stored before that was read.
@@ -57,10 +62,10 @@ impl DelayedReader {
     pub(in crate::subscription) fn read(
         &mut self,
         through: UnixMs,
-        next: Option<DelayedPlace>,
+        next: Option<Place>,
         due_next: Option<UnixMs>,
     ) {
-        self.place = next.unwrap_or(DelayedPlace::new(through.plus_ms(1), Offset(0))).max(self.place);
+        self.place = next.unwrap_or(start_of(through.plus_ms(1))).max(self.place);
         // Something may have been stored between the read and its answer: then a stamp told of it, and it stays.
         let stored = self.unread.filter(|time| *time > through);
         let known = next.map(|next| next.deliver_at).or(due_next);
@@ -69,4 +74,9 @@ impl DelayedReader {
             (a, b) => a.or(b),
         };
     }
+}
+
+/// The first place of a time.
+fn start_of(deliver_at: UnixMs) -> Place {
+    Place { deliver_at, offset: Offset(0) }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use meridian_model::{Offset, UnixMs};
+use meridian_model::{Offset, Place, UnixMs};
 
 use super::Seat;
 use crate::subscription::message::Message;
@@ -68,8 +68,8 @@ impl Leases {
     }
 
     /// What one consumer holds. Looks at everything: for consumers that come and go, not for messages.
-    pub(in crate::subscription) fn of(&self, seat: Seat) -> Vec<Offset> {
-        self.held.values().filter(|held| held.seat == seat).map(|held| held.message.offset).collect()
+    pub(in crate::subscription) fn of(&self, seat: Seat) -> Vec<Place> {
+        self.held.values().filter(|held| held.seat == seat).map(|held| held.message.place()).collect()
     }
 
     fn first(&mut self) -> Option<(UnixMs, Offset)> {

@@ -10,6 +10,7 @@ mod lease;
 mod ledger;
 mod loose;
 mod pending;
+mod places;
 mod window;
 
 pub(super) use claims::Claims;
@@ -21,5 +22,6 @@ pub(super) use known::Known;
 pub(super) use lease::{Held, Leases};
 pub(super) use ledger::Ledger;
 pub(super) use loose::{Redelivery, Waits};
-pub(super) use pending::{InFlight, Pending, Request};
+pub(super) use pending::{DELAYED_FIRST, InFlight, Pending, Request};
+pub(super) use places::{Places, main, one};
 pub(super) use window::Window;

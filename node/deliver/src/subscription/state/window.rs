@@ -16,11 +16,13 @@ pub(in crate::subscription) struct Window {
     /// Messages of both lanes that are fetched and not delivered.
     pub(in crate::subscription) waiting: usize,
     messages_max: usize,
+    /// What comes next is a delayed batch, and to pass it would make one hole too many.
+    pub(in crate::subscription) stuck: bool,
 }
 
 impl Window {
     pub(in crate::subscription) fn new(next: Offset, end: Offset, messages_max: usize) -> Self {
-        Self { next, end, fetch: None, waiting: 0, messages_max }
+        Self { next, end, fetch: None, waiting: 0, messages_max, stuck: false }
     }
 
     /// Whether there is room for another fetch. Half empty, so that fetches are not tiny.

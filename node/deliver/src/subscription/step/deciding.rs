@@ -1,7 +1,6 @@
 //! What becomes of a message that somebody had: settled, or loose again.
 
-use meridian_model::Offset;
-use meridian_model::OffsetRange;
+use meridian_model::{Offset, OffsetRange, Place};
 
 use crate::subscription::kind::KeyChange;
 use crate::subscription::message::Message;
@@ -24,9 +23,9 @@ impl Dispatcher {
     }
 
     /// Tells a consumer that it has a message no longer.
-    pub(super) fn revoke(&self, seat: Seat, offset: Offset, why: Revoked, out: &mut Vec<Action>) {
+    pub(super) fn revoke(&self, seat: Seat, place: Place, why: Revoked, out: &mut Vec<Action>) {
         if let Some(consumer) = self.consumers.get(seat) {
-            out.push(Action::Revoke { consumer: consumer.id, offset, why });
+            out.push(Action::Revoke { consumer: consumer.id, place, why });
         }
     }
 
@@ -35,7 +34,7 @@ impl Dispatcher {
         let Some(held) = self.take_back(offset) else { return };
         self.kind.key(held.message.key, KeyChange::Loosened);
         // Who kept it from before may have had it in spite of a backoff, or of its last attempt.
-        let not_before = self.attempts.get(&offset).map(|attempts| attempts.not_before);
+        let not_before = self.attempts.get(&held.message.place()).map(|attempts| attempts.not_before);
         let waits = match not_before.filter(|time| *time > self.now) {
             _ if self.is_last(held.message.attempts) => Waits::Outbox,
             Some(time) => Waits::Until(time),
@@ -59,7 +58,7 @@ impl Dispatcher {
         let Some(loose) = self.redelivery.take(offset) else { return };
         if loose.waits == Waits::Commit {
             // Its key counts it as being decided already. What is in flight is committed before this is.
-            self.pending.nacked.remove(&offset);
+            self.pending.nacked.remove(&loose.message.place());
         } else {
             self.kind.key(loose.message.key, KeyChange::LooseDecided);
         }
@@ -67,25 +66,22 @@ impl Dispatcher {
     }
 
     fn acknowledge(&mut self, message: &Message) {
-        let one = OffsetRange::one(message.offset);
         if !planted!(AckForgotten) || !message.offset.0.is_multiple_of(7) {
-            self.pending.acked.insert(one);
+            let place = message.place();
+            self.pending.ack(if planted!(AcksOtherLane) { Place::main(place.offset) } else { place });
         }
-        self.known.insert(one);
+        self.known.insert(OffsetRange::one(message.offset));
         self.decided(message);
     }
 
     /// Counts a message as settled, from the commit on.
     pub(super) fn decided(&mut self, message: &Message) {
-        match message.place() {
-            Some(place) => {
-                self.delayed_ledger.decide(place, self.delayed.place);
-                self.pending.delayed += 1;
-            }
-            None => {
-                self.main_ledger.decide(OffsetRange::one(message.offset));
-                self.pending.main += 1;
-            }
+        if message.is_delayed() {
+            self.delayed_ledger.decide(message.place(), self.delayed.place);
+            self.pending.delayed += 1;
+        } else {
+            self.main_ledger.decide(OffsetRange::one(message.offset));
+            self.pending.main += 1;
         }
         if message.key != 0 && self.kind.keeps_keys() {
             self.pending.keys.push(message.key);

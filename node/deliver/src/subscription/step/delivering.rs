@@ -1,15 +1,15 @@
 //! Messages go out, as far as there is room.
 
-use meridian_model::{OffsetRange, UnixMs};
+use meridian_model::UnixMs;
 
 use crate::subscription::kind::{Gates, KeyChange, Popped};
 use crate::subscription::message::Message;
-use crate::subscription::state::{Seat, Waits};
+use crate::subscription::state::{Seat, Waits, one};
 use crate::subscription::{Action, Delivery, Dispatcher};
 
 impl Dispatcher {
     pub(in crate::subscription) fn deliver(&mut self, out: &mut Vec<Action>) {
-        if self.grace_until.is_some() || self.beginning {
+        if self.grace_until.is_some() || self.beginning.is_some() {
             return;
         }
         while self.leases.len() + self.claims.len() < self.bounds.unacked_max {
@@ -34,9 +34,9 @@ impl Dispatcher {
         if message.offset < self.log.start {
             return;
         }
-        if !self.unseen.is_empty() && self.unseen.contains(message.offset) {
-            if let Some(place) = message.place() {
-                self.delayed_ledger.decide(place, self.delayed.place);
+        if !self.unseen.is_empty() && self.unseen.contains(message.place()) {
+            if message.is_delayed() {
+                self.delayed_ledger.decide(message.place(), self.delayed.place);
             }
             return;
         }
@@ -65,7 +65,7 @@ impl Dispatcher {
     }
 
     fn expire(&mut self, message: Message) {
-        self.pending.expired.insert(OffsetRange::one(message.offset));
+        self.pending.expired.insert(one(message.place()));
         self.decided(&message);
     }
 
@@ -77,7 +77,7 @@ impl Dispatcher {
         let stale = u64::from(planted!(DeliversOldEpoch));
         let delivery = Delivery {
             consumer: consumer.id,
-            offset: message.offset,
+            place: message.place(),
             attempt: message.attempts.saturating_add(1),
             lease_until,
             under: super::super::Epochs { dispatch: self.epochs.dispatch - stale, ..self.epochs },

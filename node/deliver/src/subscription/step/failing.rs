@@ -1,11 +1,11 @@
 //! Attempts that fail: backoff, or a dead letter after the last one.
 
-use meridian_model::Offset;
+use meridian_model::{LogId, Offset, Place, UnixMs};
 
 use crate::subscription::Dispatcher;
 use crate::subscription::kind::KeyChange;
 use crate::subscription::message::Message;
-use crate::subscription::state::Waits;
+use crate::subscription::state::{InFlight, Seat, Waits};
 
 impl Dispatcher {
     /// A consumer did not get a message done. That counts once it is committed, and until then nobody gets it.
@@ -14,31 +14,47 @@ impl Dispatcher {
         let message = held.message;
         let failed = message.attempts.saturating_add(1);
         let not_before = self.now.plus_ms(self.rules.backoff.after(failed));
-        if self.attempts_are_full(offset) {
+        if self.attempts_are_full(message.place()) {
             // It cannot be counted, so it is not: it is neither forgotten nor taken for dead.
             self.kind.key(message.key, KeyChange::Loosened);
             self.redelivery.put(message, Waits::Until(not_before));
             return;
         }
         self.kind.key(message.key, KeyChange::HeldDecided);
-        if self.is_last(failed) && self.has_outbox_room() {
-            self.pending.dead.push(offset);
+        if self.is_last(failed)
+            && let Some(to) = self.outbox()
+        {
+            self.pending.dead.insert(message.place(), to);
             self.decided(&message);
         } else if planted!(AttemptNotCounted) {
             self.kind.key(message.key, KeyChange::DecidedLoose);
             self.redelivery.put(message, Waits::Until(not_before));
         } else {
-            self.pending.nacked.insert(offset, not_before);
+            self.pending.nacked.insert(message.place(), not_before);
             self.redelivery.put(message, Waits::Commit);
         }
     }
 
+    /// What a consumer kept from before failed, and was not read yet.
+    pub(super) fn fail_unread(&mut self, place: Place, seat: Seat) {
+        self.claims.take(place);
+        self.let_go(seat);
+        if !self.attempts_are_full(place) {
+            let failed = self.attempts.get(&place).map_or(1, |attempts| attempts.count.saturating_add(1));
+            self.pending.nacked.insert(place, self.now.plus_ms(self.rules.backoff.after(failed)));
+        }
+    }
+
     /// A failed attempt is committed.
-    pub(super) fn failed(&mut self, offset: Offset, not_before: meridian_model::UnixMs) {
+    pub(super) fn failed(&mut self, place: Place, not_before: UnixMs) {
+        let offset = place.offset;
         if offset < self.log.start {
             return;
         }
-        let attempts = self.attempts.entry(offset).or_default();
+        if place.is_delayed() && self.delayed_ledger.is_decided(place, self.delayed.place) {
+            return self.pending.ack(place);
+        }
+        let attempts = self.attempts.entry(place).or_default();
         attempts.count += 1;
         attempts.not_before = not_before;
         let count = attempts.count;
@@ -53,12 +69,12 @@ impl Dispatcher {
 
     /// Sends what waits for it on its way to the dead letters, as far as there is room.
     pub(super) fn bury(&mut self) {
-        while self.has_outbox_room()
-            && let Some(offset) = self.redelivery.first_dead()
+        while let Some(offset) = self.redelivery.first_dead()
+            && let Some(to) = self.outbox()
             && let Some(loose) = self.redelivery.take(offset)
         {
             self.kind.key(loose.message.key, KeyChange::LooseDecided);
-            self.pending.dead.push(offset);
+            self.pending.dead.insert(loose.message.place(), to);
             self.decided(&loose.message);
         }
     }
@@ -69,15 +85,23 @@ impl Dispatcher {
         self.rules.attempts_max.is_some_and(|max| failed + early >= max)
     }
 
-    fn has_outbox_room(&self) -> bool {
-        let in_flight = self.in_flight.as_ref().map_or(0, |in_flight| in_flight.pending.dead.len());
-        self.dead_letters_to.is_some() && self.outbox_room > self.pending.dead.len() + in_flight
+    /// Where another dead letter may go.
+    fn outbox(&mut self) -> Option<LogId> {
+        let to = self.dead_letters_to?;
+        let in_flight = self.in_flight.iter().flat_map(InFlight::parts).map(|part| part.dead.len());
+        let room = self.outbox_room > self.pending.dead.len() + in_flight.sum::<usize>();
+        let known = self.destinations.contains(&to);
+        if !room || (!known && self.destinations.len() >= self.bounds.destinations_max) {
+            return None;
+        }
+        self.destinations.insert(to);
+        Some(to)
     }
 
     /// Whether another failed attempt would be more than may be counted.
-    pub(super) fn attempts_are_full(&self, offset: Offset) -> bool {
-        let in_flight = self.in_flight.as_ref().map_or(0, |in_flight| in_flight.pending.nacked.len());
-        let counted = self.attempts.len() + self.pending.nacked.len() + in_flight;
-        counted >= self.bounds.attempts_max && !self.attempts.contains_key(&offset)
+    fn attempts_are_full(&self, place: Place) -> bool {
+        let in_flight = self.in_flight.iter().flat_map(InFlight::parts).map(|part| part.nacked.len());
+        let counted = self.attempts.len() + self.pending.nacked.len() + in_flight.sum::<usize>();
+        counted >= self.bounds.attempts_max && !self.attempts.contains_key(&place)
     }
 }

@@ -1,7 +1,6 @@
 //! Consumers come, come back, and want messages.
 
-use meridian_commitlog::ConsumerId;
-use meridian_model::{Offset, UnixMs};
+use meridian_model::{ConsumerId, Place, UnixMs};
 
 use crate::subscription::event::Join;
 use crate::subscription::state::{Consumers, Seat};
@@ -99,10 +98,10 @@ impl Dispatcher {
         for _ in 0..self.claims.keep_of(seat, &holds) {
             self.let_go(seat);
         }
-        for offset in self.leases.of(seat) {
-            match holds.binary_search(&offset) {
-                Ok(_) => self.leases.extend(offset, self.now.plus_ms(self.rules.lease_ms)),
-                Err(_) => self.loosen(offset),
+        for place in self.leases.of(seat) {
+            match holds.binary_search(&place) {
+                Ok(_) => self.leases.extend(place.offset, self.now.plus_ms(self.rules.lease_ms)),
+                Err(_) => self.loosen(place.offset),
             }
         }
     }
@@ -111,11 +110,11 @@ impl Dispatcher {
     fn keep(&mut self, seat: Seat, join: &Join, out: &mut Vec<Action>) {
         let may = self.may_speak(seat) && join.seek_epoch == self.epochs.seek;
         let until = self.now.plus_ms(self.rules.lease_ms);
-        for offset in join.holds.iter().copied() {
-            let held = self.leases.get(offset).map(|held| held.seat);
-            let kept = held == Some(seat) || (may && held.is_none() && self.claimed(offset, seat, until));
-            if !kept {
-                out.push(Action::Revoke { consumer: join.consumer, offset, why: Revoked::NotKept });
+        for place in join.holds.iter().copied() {
+            let held = self.leases.get(place.offset).map(|held| (held.seat, held.message.place()));
+            let mine = held == Some((seat, place));
+            if !mine && !(may && held.is_none() && self.claimed(place, seat, until)) {
+                out.push(Action::Revoke { consumer: join.consumer, place, why: Revoked::NotKept });
             }
         }
         if !self.claims.is_empty() {
@@ -124,15 +123,20 @@ impl Dispatcher {
     }
 
     /// Claims what was not delivered here. It is the consumer's as soon as it is read.
-    fn claimed(&mut self, offset: Offset, seat: Seat, until: UnixMs) -> bool {
+    fn claimed(&mut self, place: Place, seat: Seat, until: UnixMs) -> bool {
+        let decided = match place.is_delayed() {
+            true => self.delayed_ledger.is_decided(place, self.delayed.place),
+            false => self.main_ledger.is_decided(place.offset),
+        };
         // Messages whose keys are known here may have let others of their key pass.
-        let unread = !self.kind.keeps_keys() && !self.main_ledger.is_decided(offset);
-        let open = self.grace_until.is_some() || unread;
-        let loose = self.redelivery.get(offset).is_some();
-        if !open || loose || offset >= self.log.end || self.claims.len() >= self.bounds.unacked_max {
+        let open = !decided && (self.grace_until.is_some() || !self.kind.keeps_keys());
+        let loose = self.redelivery.get(place.offset).is_some();
+        let inside = place.offset >= self.log.start && place.offset < self.log.end;
+        let due = place.deliver_at <= self.delayed.stamp;
+        if !open || loose || !inside || !due || self.claims.len() >= self.bounds.unacked_max {
             return false;
         }
-        let claimed = self.claims.claim(offset, seat, until);
+        let claimed = self.claims.claim(place, seat, until);
         if claimed == Some(true)
             && let Some(consumer) = self.consumers.get_mut(seat)
         {

@@ -1,6 +1,6 @@
 //! Consumers leave: by themselves, after a drain, or because nothing is heard of them.
 
-use meridian_commitlog::ConsumerId;
+use meridian_model::ConsumerId;
 
 use crate::subscription::event::Leaving;
 use crate::subscription::state::Seat;
@@ -11,7 +11,7 @@ impl Dispatcher {
         let Some(seat) = self.consumers.seat_of(consumer) else { return };
         match leaving {
             Leaving::Closed => {
-                self.leases.of(seat).into_iter().for_each(|offset| self.loosen(offset));
+                self.leases.of(seat).into_iter().for_each(|place| self.loosen(place.offset));
                 self.forget(seat);
             }
             Leaving::Lost => {
@@ -47,7 +47,7 @@ impl Dispatcher {
             };
             if early || (consumer.held == 0 && consumer.unconfirmed == 0) {
                 out.push(Action::DrainComplete(consumer.id));
-                self.leases.of(seat).into_iter().for_each(|offset| self.loosen(offset));
+                self.leases.of(seat).into_iter().for_each(|place| self.loosen(place.offset));
                 self.forget(seat);
             }
         }
@@ -55,7 +55,7 @@ impl Dispatcher {
 
     /// A consumer is gone without a word: its leases end, and that counts.
     pub(in crate::subscription) fn lost(&mut self, seat: Seat) {
-        self.leases.of(seat).into_iter().for_each(|offset| self.fail(offset));
+        self.leases.of(seat).into_iter().for_each(|place| self.fail(place.offset));
         self.forget(seat);
     }
 

@@ -1,15 +1,16 @@
 //! Exclusive and failover: who is the owner, committed before anything is delivered.
 
-use meridian_commitlog::{ConsumerId, CursorError};
+use meridian_commitlog::CursorError;
+use meridian_model::ConsumerId;
 
 use crate::subscription::kind::{Kind, Owned};
 use crate::subscription::state::Seat;
-use crate::subscription::{Action, Dispatcher, Token};
+use crate::subscription::{Action, Dispatcher, Stopped, Token};
 
 impl Dispatcher {
     /// Names an owner where there is none, or where somebody of higher priority waits and the owner holds nothing.
     pub(in crate::subscription) fn name_owner(&mut self, out: &mut Vec<Action>) {
-        let waits = self.grace_until.is_some() || self.retry_at.is_some() || self.beginning;
+        let waits = self.grace_until.is_some() || self.retry_at.is_some() || self.beginning.is_some();
         let Kind::Owned(owned) = &mut self.kind else { return };
         let Some(best) = Owned::candidate(&self.consumers).filter(|_| !waits && owned.naming.is_none())
         else {
@@ -39,6 +40,7 @@ impl Dispatcher {
         if !planted!(OwnerEpochKept) {
             self.epochs.owner = epoch;
         }
+        self.owner_known = true;
         owned.yields = false;
         owned.owner = self.consumers.get(seat).map(|_| seat);
     }
@@ -54,9 +56,14 @@ impl Dispatcher {
             return;
         }
         match error {
+            CursorError::Unavailable(_) => self.retry(),
             // Naming it again raises the epoch again, which harms nobody: nothing was delivered under it.
-            CursorError::Unavailable(_) | CursorError::Indeterminate(_) => self.retry(),
-            CursorError::NotLeader { .. } | CursorError::Refused(_) => self.stop(out),
+            CursorError::Indeterminate(_) => {
+                self.owner_known = false;
+                self.retry();
+            }
+            CursorError::NotLeader { .. } => self.stop(Stopped::NotLeader, out),
+            CursorError::Refused(refusal) => self.stop(Stopped::Refused(*refusal), out),
         }
     }
 

@@ -1,10 +1,10 @@
 //! The subscription goes on elsewhere, or the log begins elsewhere.
 
-use meridian_commitlog::{ConsumerId, Standing};
-use meridian_model::{Offset, OffsetRange, OffsetRanges};
+use meridian_commitlog::{SeekTo, Standing};
+use meridian_model::{ConsumerId, Offset, OffsetRange};
 
 use crate::subscription::kind::KeyChange;
-use crate::subscription::state::{DelayedLedger, DelayedReader, Known, Leases, Ledger, Redelivery};
+use crate::subscription::state::{DelayedLedger, DelayedReader, Known, Leases, Ledger, Places, Redelivery};
 use crate::subscription::state::{Waits, Window};
 use crate::subscription::{Action, Dispatcher, Refusal, Revoked};
 
@@ -13,15 +13,15 @@ impl Dispatcher {
         &mut self,
         consumer: ConsumerId,
         request: u64,
-        to: Offset,
+        to: SeekTo,
         out: &mut Vec<Action>,
     ) {
         let Some(seat) = self.heard(consumer, Some(request), out) else { return };
         let (start, end) = (self.log.start, self.window.end);
-        let refusal = match () {
-            () if !self.may_speak(seat) => Refusal::NotOwner,
-            () if to < start || to > end => Refusal::SeekOutside { to, start, end },
-            () => return out.push(Action::Seek(to)),
+        let refusal = match to {
+            _ if !self.may_speak(seat) => Refusal::NotOwner,
+            SeekTo::Offset(to) if to < start || to > end => Refusal::SeekOutside { to, start, end },
+            _ => return out.push(Action::Seek { consumer, request, to }),
         };
         out.push(Action::Refuse { consumer, request: Some(request), refusal });
     }
@@ -34,11 +34,11 @@ impl Dispatcher {
         let got = std::mem::replace(&mut self.epochs.seek, standing.seek_epoch);
         for held in std::mem::take(&mut self.leases).within(Offset(0), Offset(u64::MAX)) {
             self.consumers.let_go(held.seat);
-            self.revoke(held.seat, held.message.offset, Revoked::Sought, out);
+            self.revoke(held.seat, held.message.place(), Revoked::Sought, out);
         }
-        for (offset, seat) in self.claims.drop_within(OffsetRange::new(Offset(0), Offset(u64::MAX))) {
+        for (place, seat) in self.claims.drop_below(Offset(u64::MAX)) {
             self.let_go(seat);
-            self.revoke(seat, offset, Revoked::Sought, out);
+            self.revoke(seat, place, Revoked::Sought, out);
         }
         let refusal = Refusal::StaleSeek { got, current: standing.seek_epoch };
         let pending = std::mem::take(&mut self.pending);
@@ -52,9 +52,10 @@ impl Dispatcher {
         self.window = Window::new(next, self.window.end, self.bounds.window_messages_max);
         let stamp = self.delayed.stamp.max(standing.stamp);
         self.delayed = DelayedReader::new(standing.delayed_floor, stamp);
-        self.delayed_ledger = DelayedLedger::new(standing.delayed_settled, self.bounds.settled_delayed_max);
+        self.delayed_ledger = DelayedLedger::new(&standing.delayed_settled, self.bounds.settled_delayed_max);
         self.known = Known::new(self.bounds.settled_known_ranges_max);
-        self.unseen = OffsetRanges::new();
+        (self.delayed_from, self.delayed_told) = (standing.delayed_from, standing.delayed_floor);
+        self.unseen = Places::default();
         self.attempts = standing.attempts;
         let seats: Vec<_> = self.consumers.iter().map(|(seat, _)| seat).collect();
         seats.into_iter().for_each(|seat| self.kind.has_room(seat));
@@ -72,25 +73,25 @@ impl Dispatcher {
             let Some(held) = self.take_back(offset) else { continue };
             self.closed(&held.message);
             self.kind.key(held.message.key, KeyChange::HeldGone);
-            self.revoke(held.seat, offset, Revoked::Trimmed, out);
+            self.revoke(held.seat, held.message.place(), Revoked::Trimmed, out);
         }
         let loose: Vec<Offset> =
             self.redelivery.within(Offset(0), start).map(|loose| loose.message.offset).collect();
         for offset in loose {
             let Some(loose) = self.redelivery.take(offset) else { continue };
             self.closed(&loose.message);
-            self.pending.nacked.remove(&offset);
+            self.pending.nacked.remove(&loose.message.place());
             let deciding = loose.waits == Waits::Commit;
             let change = if deciding { KeyChange::Settled } else { KeyChange::LooseGone };
             self.kind.key(loose.message.key, change);
         }
         self.main_ledger.decide(OffsetRange::new(Offset(0), start));
         self.delayed_ledger.trim(start, self.delayed.place);
-        for (offset, seat) in self.claims.drop_within(OffsetRange::new(Offset(0), start)) {
+        for (place, seat) in self.claims.drop_below(start) {
             self.let_go(seat);
-            self.revoke(seat, offset, Revoked::Trimmed, out);
+            self.revoke(seat, place, Revoked::Trimmed, out);
         }
-        self.attempts = self.attempts.split_off(&start);
+        self.attempts.retain(|place, _| place.offset >= start);
         self.window.next = self.main_ledger.next_undecided(self.window.next.max(start));
         self.window.end = self.window.end.max(start);
     }

@@ -2,7 +2,7 @@
 
 use meridian_model::UnixMs;
 
-use crate::subscription::{Action, Dispatcher, Revoked};
+use crate::subscription::{Action, Dispatcher, Revoked, Stopped};
 
 impl Dispatcher {
     pub(in crate::subscription) fn pass_time(&mut self, out: &mut Vec<Action>) {
@@ -11,8 +11,8 @@ impl Dispatcher {
         self.grace_until.take_if(|until| over || *until <= now);
         self.retry_at.take_if(|at| *at <= now);
         while let Some(offset) = self.leases.next_ended(now) {
-            if let Some(seat) = self.leases.get(offset).map(|held| held.seat) {
-                self.revoke(seat, offset, Revoked::LeaseEnded, out);
+            if let Some((seat, place)) = self.leases.get(offset).map(|held| (held.seat, held.message.place())) {
+                self.revoke(seat, place, Revoked::LeaseEnded, out);
             }
             self.fail(offset);
         }
@@ -40,9 +40,9 @@ impl Dispatcher {
         self.retry_at = Some(self.now.plus_ms(self.bounds.retry_ms));
     }
 
-    pub(super) fn stop(&mut self, out: &mut Vec<Action>) {
+    pub(super) fn stop(&mut self, why: Stopped, out: &mut Vec<Action>) {
         self.stopped = true;
-        out.push(Action::Stop);
+        out.push(Action::Stop(why));
     }
 
     /// Asks to be woken when the next thing can happen. An earlier wake costs one look.

@@ -1,11 +1,11 @@
 //! What the world answers: reads, commits, owners, new dispatches.
 
-use meridian_commitlog::{CursorError, DelayedPlace};
-use meridian_model::{Offset, UnixMs};
+use meridian_commitlog::CursorError;
+use meridian_model::{Offset, Place, UnixMs};
 
 use super::coverage::Met;
 use super::world::{Read, World};
-use crate::subscription::{BatchMeta, Dispatcher, Event};
+use crate::subscription::{BatchMeta, Dispatcher, Event, Token};
 
 /// How a commit ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,13 +35,11 @@ impl World<'_> {
             }
             Read::Delayed(fetch, from, through) => {
                 self.met.met(Met::OpDueAnswered);
-                let places = self.replica.delayed_batches();
-                let last = |place: &DelayedPlace| self.replica.batch(place.offset.0).end();
-                let mut wanted = places.iter().filter(|place| {
-                    let inside = place.deliver_at == from.deliver_at && last(place) > from.offset;
-                    **place >= from || inside
+                let wanted = self.replica.delayed_batches().filter(|(first, count)| {
+                    Place { offset: first.offset.plus(count - 1), ..*first } >= from
                 });
-                let mut due = wanted.by_ref().take_while(|place| place.deliver_at <= through);
+                let places: Vec<Place> = wanted.map(|(first, _)| first).collect();
+                let mut due = places.iter().take_while(|place| place.deliver_at <= through);
                 let page: Vec<BatchMeta> =
                     due.by_ref().take(PAGE_BATCHES).map(|place| self.replica.batch(place.offset.0)).collect();
                 let next = due.next().copied();
@@ -54,9 +52,15 @@ impl World<'_> {
         Ok(true)
     }
 
+    /// Tells how much room there is for dead letters, and where they go.
+    pub(super) fn outbox(&mut self) -> Result<(), String> {
+        let (room, to) = (self.replica.outbox_room(), self.replica.to);
+        self.tell(Event::Outbox { room, to })
+    }
+
     fn batches(&self, from: Offset) -> Vec<BatchMeta> {
         let mut batches: Vec<BatchMeta> = Vec::new();
-        let mut at = from.0.max(self.replica.start);
+        let mut at = from.0.max(self.replica.start());
         while at < self.replica.end() && batches.len() < PAGE_BATCHES {
             let batch = self.replica.batch(self.replica.log[at as usize].base);
             at = batch.end().0;
@@ -89,8 +93,8 @@ impl World<'_> {
                     }
                     (Ok(()), Outcome::Committed) => {
                         self.met.met(Met::OpCommitted);
-                        let outbox_room = self.replica.outbox_room;
-                        Event::Committed { token, stamp: UnixMs(self.replica.stamp), outbox_room }
+                        let outbox_room = self.replica.outbox_room();
+                        Event::Committed { token, stamp: UnixMs(self.replica.stamp()), outbox_room }
                     }
                     (Ok(()), _) => {
                         self.met.met(Met::OpCommitUnknownApplied);
@@ -103,15 +107,29 @@ impl World<'_> {
         Ok(true)
     }
 
-    pub(super) fn answer_own(&mut self, fails: bool) -> Result<bool, String> {
+    pub(super) fn answer_own(&mut self, outcome: Outcome) -> Result<bool, String> {
         let Some((token, consumer)) = self.own.take() else { return Ok(false) };
-        if fails {
-            self.met.met(Met::OpOwnFailed);
-            self.tell(Event::OwnFailed(token, CursorError::Unavailable("a test".into())))?;
-            return Ok(true);
+        let unknown = || Event::OwnFailed(token, CursorError::Indeterminate("a test".into()));
+        match outcome {
+            Outcome::Committed => {}
+            Outcome::Unavailable => {
+                self.met.met(Met::OpOwnFailed);
+                self.tell(Event::OwnFailed(token, CursorError::Unavailable("a test".into())))?;
+                return Ok(true);
+            }
+            Outcome::UnknownLost | Outcome::UnknownLimbo => {
+                self.tell(unknown())?;
+                return Ok(true);
+            }
+            Outcome::UnknownApplied => {
+                self.met.met(Met::OpOwnUnknownApplied);
+                self.replica.own(self.now, consumer);
+                self.tell(unknown())?;
+                return Ok(true);
+            }
         }
         self.met.met(Met::OpOwned);
-        if self.replica.owner.is_some_and(|owner| owner != consumer) {
+        if self.replica.view().owner().is_some_and(|owner| owner != consumer) {
             self.met.met(Met::OwnerMoved);
         }
         let epoch = self.replica.own(self.now, consumer);
@@ -120,14 +138,22 @@ impl World<'_> {
     }
 
     pub(super) fn answer_begin(&mut self, applies: bool) -> Result<bool, String> {
-        if !std::mem::take(&mut self.begin) {
-            return Ok(false);
-        }
+        let Some(token) = self.begin.take() else { return Ok(false) };
         self.settle_limbo(applies)?;
         self.met.met(Met::UnknownOutcomeResolved);
-        let standing = self.replica.begin(self.now);
-        self.tell(Event::Begun(Box::new(standing)))?;
+        self.begun(Some(token))?;
         Ok(true)
+    }
+
+    /// Another subscription's dispatcher begins anew, and with it all of the partition.
+    pub(super) fn begin_for_another(&mut self) -> Result<(), String> {
+        self.met.met(Met::OpBegunForAnother);
+        self.begun(None)
+    }
+
+    fn begun(&mut self, token: Option<Token>) -> Result<(), String> {
+        let standing = self.replica.begin(self.now);
+        self.tell(Event::Begun { token, standing: Box::new(standing) })
     }
 
     /// What was proposed before a new dispatch is applied in front of it, or never.
@@ -147,7 +173,7 @@ impl World<'_> {
             self.replica.own(self.now, consumer);
         }
         self.reads.clear();
-        self.begin = false;
+        self.begin = None;
         for client in &mut self.clients {
             client.disconnect();
             client.lost_at = None;
@@ -155,7 +181,7 @@ impl World<'_> {
         self.judge.leader_changed();
         let (standing, log) = (self.replica.begin(self.now), self.replica.bounds());
         self.judge.grace_until = self.now + self.bounds.grace_ms;
-        self.dispatcher = Dispatcher::new(standing, log, self.bounds.clone(), UnixMs(self.now));
-        self.tell(Event::Tick)
+        self.dispatcher = Dispatcher::new(standing, log, self.bounds.clone(), UnixMs(self.now), true);
+        self.outbox()
     }
 }

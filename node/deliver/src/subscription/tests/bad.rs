@@ -1,13 +1,14 @@
 //! What consumers say that is wrong. Each must be refused with its reason, and the stream goes on.
 
-use meridian_commitlog::ConsumerId;
+use meridian_commitlog::SeekTo;
 use meridian_model::subscription::SubscriptionKind;
-use meridian_model::{Offset, OffsetRange};
+use meridian_model::{ConsumerId, Offset, Place, UnixMs};
 
 use super::coverage::Met;
 use super::judge::ensure;
 use super::operation::{Dice, connected};
 use super::world::World;
+use crate::subscription::state::one;
 use crate::subscription::{Epochs, Event, Join, KeyRange, Refusal, Said};
 
 /// What is said, what it is, and how it must be refused.
@@ -15,9 +16,10 @@ type Lie = (Met, Event, fn(&Refusal) -> bool);
 
 pub(super) fn say(dice: &mut Dice<'_>, world: &mut World<'_>) -> Result<(), String> {
     let Some(number) = connected(dice, world) else { return Ok(()) };
-    let (consumer, manner, pick) = (world.clients[number].id, dice.below(24), dice.roll());
+    let (consumer, manner, pick) = (world.clients[number].id, dice.below(26), dice.roll());
     let lie = match manner {
-        0..=3 | 11 | 12 | 16.. => about_messages(consumer, manner, pick, world),
+        0..=3 | 11 | 12 | 16..24 => about_messages(consumer, manner, pick, world),
+        24.. => about_lanes(consumer, manner, pick, world),
         4..=6 | 13 | 14 => about_epochs(consumer, manner, pick, world),
         _ => about_more(consumer, manner, pick, world),
     };
@@ -30,13 +32,21 @@ pub(super) fn say(dice: &mut Dice<'_>, world: &mut World<'_>) -> Result<(), Stri
     ensure(refused, || format!("{said} must be refused: {:?}", world.refusals))
 }
 
-fn ack(consumer: ConsumerId, offset: u64, under: Epochs) -> Event {
-    Event::Ack(Said { consumer, request: 0, under, about: vec![OffsetRange::one(Offset(offset))] })
+fn ack(consumer: ConsumerId, place: Place, under: Epochs) -> Event {
+    Event::Ack(Said { consumer, request: 0, under, about: vec![one(place)] })
+}
+
+/// Where a message stands; beyond the end, where it would stand in the main lane.
+fn place(offset: u64, world: &World<'_>) -> Place {
+    match offset < world.replica.end() {
+        true => world.replica.place(offset),
+        false => Place::main(Offset(offset)),
+    }
 }
 
 fn about_messages(consumer: ConsumerId, manner: u64, pick: u64, world: &World<'_>) -> Option<Lie> {
     let (now, open) = (world.dispatcher.epochs(), world.replica.end() + 3);
-    let about = |offset: u64, under: Epochs| ack(consumer, offset, under);
+    let about = |offset: u64, under: Epochs| ack(consumer, place(offset, world), under);
     let lie: Lie = match manner {
         0 => (Met::BadNeverDelivered, about(open, now), |r| {
             matches!(r, Refusal::NotHeld { .. } | Refusal::StaleOwner { .. })
@@ -56,16 +66,33 @@ fn about_messages(consumer: ConsumerId, manner: u64, pick: u64, world: &World<'_
             let lost: Vec<(u64, ConsumerId)> = lost.collect();
             let (offset, consumer) = lost.get(pick as usize % lost.len().max(1)).copied()?;
             let right = |r: &Refusal| matches!(r, Refusal::LeaseEnded { .. } | Refusal::StaleOwner { .. });
-            (Met::BadLeaseEnded, ack(consumer, offset, now), right)
+            (Met::BadLeaseEnded, ack(consumer, place(offset, world), now), right)
         }
         _ => return None,
     };
     Some(lie)
 }
 
+/// What it has, said to be somewhere else.
+fn about_lanes(consumer: ConsumerId, manner: u64, pick: u64, world: &World<'_>) -> Option<Lie> {
+    let now = world.dispatcher.epochs();
+    let held = world.judge.held.keys().filter(|offset| world.dispatcher.is_held(Offset(**offset)));
+    let held: Vec<u64> = held.copied().collect();
+    let offset = *held.get(pick as usize % held.len().max(1))?;
+    let wrong = Place { deliver_at: UnixMs(world.replica.place(offset).deliver_at.0 + 1), offset: Offset(offset) };
+    let right = |r: &Refusal| matches!(r, Refusal::NotHeld { .. } | Refusal::StaleOwner { .. });
+    let said = Said { consumer, request: 0, under: now, about: vec![wrong] };
+    Some(match manner {
+        24 => (Met::BadLane, ack(consumer, wrong, now), right),
+        _ => (Met::BadLane, Event::Nack(said), |r| {
+            matches!(r, Refusal::NotHeld { .. } | Refusal::Foreign { .. } | Refusal::StaleOwner { .. })
+        }),
+    })
+}
+
 fn about_epochs(consumer: ConsumerId, manner: u64, pick: u64, world: &World<'_>) -> Option<Lie> {
     let (now, open) = (world.dispatcher.epochs(), world.replica.end() + 3);
-    let about = |offset: u64, under: Epochs| ack(consumer, offset, under);
+    let about = |offset: u64, under: Epochs| ack(consumer, place(offset, world), under);
     let lie: Lie = match manner {
         4 | 13 if world.kind.is_owned() && now.owner > 0 => {
             let under = Epochs { owner: now.owner - 1, ..now };
@@ -95,7 +122,7 @@ fn about_more(consumer: ConsumerId, manner: u64, pick: u64, world: &World<'_>) -
             (Met::BadCumulativeShared, event, |r| matches!(r, Refusal::CumulativeShared))
         }
         8 => {
-            let event = Event::Seek { consumer, request: 0, to: Offset(open) };
+            let event = Event::Seek { consumer, request: 0, to: SeekTo::Offset(Offset(open)) };
             (Met::BadSeek, event, |r| matches!(r, Refusal::SeekOutside { .. } | Refusal::NotOwner))
         }
         9 => {
@@ -109,7 +136,7 @@ fn about_more(consumer: ConsumerId, manner: u64, pick: u64, world: &World<'_>) -
             };
             let ranges = vec![KeyRange { first: 2, last: 1 }];
             let join = Join {
-                consumer: ConsumerId(77),
+                consumer: ConsumerId::from_u128(77),
                 kind,
                 priority: 0,
                 ranges,
@@ -119,7 +146,7 @@ fn about_more(consumer: ConsumerId, manner: u64, pick: u64, world: &World<'_>) -
             (Met::BadKind, Event::Joined(join), |r| matches!(r, Refusal::OtherKind { .. }))
         }
         15 => {
-            let event = Event::Heartbeat(ConsumerId(99));
+            let event = Event::Heartbeat(ConsumerId::from_u128(99));
             (Met::BadUnknownConsumer, event, |r| matches!(r, Refusal::UnknownConsumer))
         }
         _ => return None,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use meridian_commitlog::ConsumerId;
+use meridian_model::ConsumerId;
 
 use crate::subscription::{Epochs, KeyRange};
 

@@ -1,7 +1,6 @@
 //! What tests see of a dispatcher from within.
 
-use meridian_commitlog::ConsumerId;
-use meridian_model::Offset;
+use meridian_model::{ConsumerId, Offset};
 
 use crate::subscription::Dispatcher;
 

@@ -1,6 +1,6 @@
 //! Turns random bytes into what happens next.
 
-use meridian_model::{Offset, UnixMs};
+use meridian_model::{Offset, Place, UnixMs};
 
 use super::answers::Outcome;
 use super::coverage::Met;
@@ -47,16 +47,16 @@ pub(super) fn step(cell: &super::run::Cell, world: &mut World<'_>) -> Result<(),
             };
             let applies = dice.below(2) == 0;
             let _ = world.answer_commit(outcome)? || world.answer_begin(applies)?;
-            world.answer_own(dice.below(6) == 0).map(drop)
+            world.answer_own(outcome).map(drop)
         }
         206..=212 => seek(&mut dice, world),
         213 => trim(&mut dice, world),
         214..=219 => change_leader(&mut dice, world),
+        223 => world.begin_for_another(),
         220..=222 => {
             world.met.met(Met::OpOutbox);
-            world.replica.outbox_room += 1 + dice.below(2) as usize;
-            let (room, to) = (world.replica.outbox_room, world.replica.dead_letters_to);
-            world.tell(Event::Outbox { room, to })
+            world.replica.move_letters(world.now, 1 + dice.below(2) as usize);
+            world.outbox()
         }
         _ => {
             world.met.met(Met::OpTick);
@@ -93,7 +93,7 @@ fn append(dice: &mut Dice<'_>, world: &mut World<'_>) -> Result<(), String> {
     let count = 1 + dice.below(BATCH_MAX as u64);
     let messages: Vec<(u64, u32)> =
         (0..count).map(|_| (key(dice.below(5)), 10 + dice.below(90) as u32)).collect();
-    let stamp = world.now.max(world.replica.stamp);
+    let stamp = world.now.max(world.replica.stamp());
     let manner = dice.below(8);
     let deliver_at = match manner {
         0 | 1 => {
@@ -110,7 +110,7 @@ fn append(dice: &mut Dice<'_>, world: &mut World<'_>) -> Result<(), String> {
         _ => 0,
     };
     let delayed = world.replica.append(world.now, &messages, deliver_at, expire_at).map(UnixMs);
-    let (end, stamp) = (Offset(world.replica.end()), UnixMs(world.replica.stamp));
+    let (end, stamp) = (Offset(world.replica.end()), UnixMs(world.replica.stamp()));
     world.tell(Event::TailMoved { end, stamp, delayed })
 }
 
@@ -136,8 +136,8 @@ pub(super) fn rejoin(number: usize, world: &mut World<'_>) -> Result<(), String>
     let (id, again) = (client.id, client.connected || client.lost_at.is_some());
     let seek_epoch = client.holds.values().map(|hold| hold.under.seek).max().unwrap_or_default();
     let of_epoch = client.holds.iter().filter(|(_, hold)| hold.under.seek == seek_epoch);
-    let holds = of_epoch.map(|(offset, _)| Offset(*offset)).take(world.bounds.unacked_consumer_max);
-    let holds: Vec<Offset> = holds.collect();
+    let holds = of_epoch.map(|(offset, _)| world.replica.place(*offset)).take(world.bounds.unacked_consumer_max);
+    let holds: Vec<Place> = holds.collect();
     let (priority, ranges) = (client.priority, client.ranges.clone());
     let join = Join {
         consumer: id,
@@ -148,7 +148,7 @@ pub(super) fn rejoin(number: usize, world: &mut World<'_>) -> Result<(), String>
         seek_epoch,
     };
     let mut let_in = true;
-    let owner = world.kind.is_owned() && world.replica.owner == Some(id);
+    let owner = world.kind.is_owned() && world.replica.view().owner() == Some(id);
     world.tell_about(Event::Joined(join), |world, refusals| {
         if let Some((.., refusal)) = refusals.iter().find(|(consumer, ..)| *consumer == id) {
             use crate::subscription::Refusal::{OwnerPresent, RangeTaken, TooManyConsumers};
@@ -168,10 +168,10 @@ pub(super) fn rejoin(number: usize, world: &mut World<'_>) -> Result<(), String>
         if owner {
             world.judge.grace_until = 0;
         }
-        let stale = seek_epoch != world.replica.seek_epoch;
+        let stale = seek_epoch != world.replica.view().seek_epoch();
         let had = world.judge.held.iter().filter(|(_, (holder, _))| *holder == id);
-        let lost: Vec<u64> =
-            had.map(|(offset, _)| *offset).filter(|o| stale || !holds.contains(&Offset(*o))).collect();
+        let kept = |offset: &u64| !stale && holds.iter().any(|place| place.offset.0 == *offset);
+        let lost: Vec<u64> = had.map(|(offset, _)| *offset).filter(|offset| !kept(offset)).collect();
         lost.into_iter().for_each(|offset| world.judge.released(offset, false));
         let client = world.client(id);
         client.connected = true;
@@ -181,7 +181,7 @@ pub(super) fn rejoin(number: usize, world: &mut World<'_>) -> Result<(), String>
     })?;
     let client = &world.clients[number];
     let kept: Vec<u64> =
-        holds.iter().map(|o| o.0).filter(|o| let_in && client.holds.contains_key(o)).collect();
+        holds.iter().map(|place| place.offset.0).filter(|o| let_in && client.holds.contains_key(o)).collect();
     for offset in kept {
         let until = world.now + world.replica.rules.lease_ms;
         let known = world.judge.held.insert(offset, (id, until));
@@ -244,7 +244,7 @@ fn seek(dice: &mut Dice<'_>, world: &mut World<'_>) -> Result<(), String> {
     if world.commit.is_some() {
         world.met.met(Met::SoughtWithSettlementInFlight);
     }
-    let (start, end) = (world.replica.start, world.replica.end());
+    let (start, end) = (world.replica.start(), world.replica.end());
     let to = start + dice.roll() * (end - start) / 255;
     let standing = world.replica.seek(world.now, to);
     world.judge.sought();
@@ -253,10 +253,8 @@ fn seek(dice: &mut Dice<'_>, world: &mut World<'_>) -> Result<(), String> {
 
 fn trim(dice: &mut Dice<'_>, world: &mut World<'_>) -> Result<(), String> {
     world.met.met(Met::OpTrim);
-    let (start, end) = (world.replica.start, world.replica.end());
-    let to = start + dice.below(8).min(end - start);
-    world.replica.trim(to);
-    world.tell(Event::Trimmed(Offset(to)))
+    world.replica.trim(world.now, 1 + dice.below(3) as usize);
+    world.tell(Event::Trimmed(Offset(world.replica.start())))
 }
 
 pub(super) fn connected(dice: &mut Dice<'_>, world: &World<'_>) -> Option<usize> {

@@ -1,28 +1,21 @@
-//! What the partition keeps, said plainly: a list of messages, and what became of each.
+//! The partition: the real machine, and a list of the messages that it was given.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod words;
 
-use meridian_commitlog::{
-    ConsumerId, CursorBound, CursorRefusal, DelayedPlace, LogBounds, Mandate, Standing,
+use std::collections::BTreeMap;
+
+use meridian_commitlog::{CursorRefusal, LogBounds, Mandate, Standing};
+use meridian_machine::command::{
+    AppendItem, PartitionCommand, PartitionPolicy, SettlePart, StartAt, SubscriptionCommand,
 };
+use meridian_machine::partition::{DelayedBatch, SettleOutcome, SmallBounds, SubscriptionView};
+use meridian_machine::{At, Effect, PartitionMachine, PartitionReply, Table};
 use meridian_model::subscription::{Attempts, Settlement, SubscriptionRules};
-use meridian_model::{LogId, Offset, OffsetRange, OffsetRanges, SubscriptionId, UnixMs};
+use meridian_model::{BatchBuilder, Codec, ConsumerId, LogId, Message, Offset, Place, SubscriptionId, UnixMs};
 
 use crate::subscription::{BatchMeta, DispatchBounds, MessageMeta};
 
-/// What became of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
-    Open,
-    Acked,
-    Expired,
-    Dead,
-    Dropped,
-    /// Below the place that was sought, or before the subscription began.
-    Skipped,
-}
-
-/// A message of the log.
+/// A message of the log, as it was sent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stored {
     pub(super) key: u64,
@@ -42,53 +35,85 @@ impl Stored {
 /// The partition and its one subscription.
 pub(super) struct Replica {
     pub(super) rules: SubscriptionRules,
-    bounds: DispatchBounds,
+    machine: PartitionMachine,
     pub(super) log: Vec<Stored>,
-    pub(super) start: u64,
-    pub(super) fate: Vec<Fate>,
-    pub(super) attempts: BTreeMap<u64, Attempts>,
-    pub(super) stamp: u64,
-    pub(super) index: u64,
-    pub(super) dispatch_epoch: u64,
-    pub(super) owner: Option<ConsumerId>,
-    pub(super) owner_epoch: u64,
-    pub(super) seek_epoch: u64,
-    pub(super) outbox_room: usize,
-    pub(super) dead_letters_to: Option<LogId>,
+    /// Rows of delayed batches, as the machine wrote them: the first message of each, and how many.
+    delayed: BTreeMap<Place, u32>,
+    outbox_max: usize,
+    pub(super) to: Option<LogId>,
 }
 
+const ID: SubscriptionId = SubscriptionId(7);
+
 impl Replica {
-    pub(super) fn new(
-        rules: SubscriptionRules,
-        bounds: DispatchBounds,
-        now: u64,
-        outbox_room: usize,
-    ) -> Self {
-        Self {
-            rules,
-            bounds,
+    pub(super) fn new(rules: SubscriptionRules, bounds: &DispatchBounds, now: u64, outbox: usize) -> Self {
+        let small = SmallBounds {
+            settled_ranges_max: bounds.settled_ranges_max,
+            settled_delayed_max: bounds.settled_delayed_max,
+            attempts_max: bounds.attempts_max,
+            dead_letters_max: outbox,
+            settle_items_max: bounds.settle_items_max,
+        };
+        let mut replica = Self {
+            rules: rules.clone(),
+            machine: PartitionMachine::with_small_bounds(LogId::from_u128(1), small),
             log: Vec::new(),
-            start: 0,
-            fate: Vec::new(),
-            attempts: BTreeMap::new(),
-            stamp: now,
-            index: 1,
-            dispatch_epoch: 0,
-            owner: None,
-            owner_epoch: 0,
-            seek_epoch: 0,
-            outbox_room,
-            dead_letters_to: Some(LogId::from_u128(9)),
+            delayed: BTreeMap::new(),
+            outbox_max: outbox,
+            to: Some(LogId::from_u128(9)),
+        };
+        let (stamp, control_index) = (UnixMs(now), 1);
+        // Each batch is a segment of its own, so that any of them can be trimmed.
+        let policy = PartitionPolicy { segment_bytes: 1_000, ..PartitionPolicy::default() };
+        replica.apply(PartitionCommand::SetPolicy { stamp, control_index, policy });
+        let start = StartAt::Earliest;
+        replica.order(SubscriptionCommand::SetSubscription { stamp, control_index, id: ID, rules, start });
+        replica
+    }
+
+    fn order(&mut self, command: SubscriptionCommand) -> PartitionReply {
+        self.apply(PartitionCommand::Subscription(command))
+    }
+
+    fn apply(&mut self, command: PartitionCommand) -> PartitionReply {
+        let mut effects = Vec::new();
+        let at = At { term: 1, index: self.machine.last_applied().index + 1 };
+        let bytes = if matches!(command, PartitionCommand::Append { .. }) { 1_000 } else { 1 };
+        let reply = self.machine.apply(at, bytes, &command, &mut effects);
+        for effect in effects {
+            if let Effect::Put(row) = effect
+                && row.table == Table::DelayedByTime
+            {
+                let batch = DelayedBatch::by_time(&row.key, &row.value).expect("a row of the machine's");
+                self.delayed.insert(batch.first, batch.count);
+            }
         }
+        reply
+    }
+
+    pub(super) fn view(&self) -> SubscriptionView<'_> {
+        self.machine.subscription(ID).expect("was made")
+    }
+
+    pub(super) fn start(&self) -> u64 {
+        self.machine.start().0
     }
 
     pub(super) fn end(&self) -> u64 {
-        self.log.len() as u64
+        self.machine.end().0
     }
 
-    fn entry(&mut self, now: u64) {
-        self.index += 1;
-        self.stamp = self.stamp.max(now);
+    pub(super) fn stamp(&self) -> u64 {
+        self.machine.last_stamp().0
+    }
+
+    pub(super) fn dispatch_epoch(&self) -> u64 {
+        self.machine.dispatch_epoch()
+    }
+
+    pub(super) fn outbox_room(&self) -> usize {
+        let letters: usize = self.view().outbox().map(|(_, destination)| destination.letters.len()).sum();
+        self.outbox_max - letters
     }
 
     /// Stores a batch. Returns when it is due, if it is delayed.
@@ -99,13 +124,18 @@ impl Replica {
         deliver_at: u64,
         expire_at: u64,
     ) -> Option<u64> {
-        self.entry(now);
-        let (base, appended_at) = (self.end(), self.stamp);
+        let base = self.end();
+        let batch = batch(messages.len(), UnixMs(deliver_at));
+        let items = vec![AppendItem { batch, leaf: [0; 32], opened_at: UnixMs(now) }];
+        self.apply(PartitionCommand::Append { stamp: UnixMs(now), items });
+        let appended_at = self.stamp();
         for (key, bytes) in messages.iter().copied() {
             self.log.push(Stored { key, bytes, base, appended_at, deliver_at, expire_at });
-            self.fate.push(Fate::Open);
         }
-        (deliver_at > appended_at).then_some(deliver_at)
+        assert_eq!(self.end(), self.log.len() as u64, "stored");
+        let delayed = deliver_at > appended_at;
+        assert_eq!(self.delayed.contains_key(&self.place(base)), delayed, "the machine finds the same delayed");
+        delayed.then_some(deliver_at)
     }
 
     pub(super) fn batch(&self, base: u64) -> BatchMeta {
@@ -121,178 +151,122 @@ impl Replica {
     }
 
     pub(super) fn bounds(&self) -> LogBounds {
-        LogBounds { start: Offset(self.start), end: Offset(self.end()), ..LogBounds::default() }
+        LogBounds { start: self.machine.start(), end: self.machine.end(), ..LogBounds::default() }
     }
 
-    /// Places of delayed batches, in order.
-    pub(super) fn delayed_batches(&self) -> BTreeSet<DelayedPlace> {
-        let first = (0..self.end()).filter(|o| self.log[*o as usize].base == *o);
-        let kept = first.filter(|o| self.log[*o as usize].is_delayed() && self.end_of(*o) > self.start);
-        kept.map(|o| self.place(o)).collect()
+    /// Places of delayed batches, in order, and how many messages each has.
+    pub(super) fn delayed_batches(&self) -> impl Iterator<Item = (Place, u64)> {
+        let rows = self.delayed.iter().map(|(first, count)| (*first, u64::from(*count)));
+        rows.filter(|(first, count)| first.offset.0 + count > self.start())
     }
 
-    fn end_of(&self, base: u64) -> u64 {
-        base + self.log[base as usize..].iter().take_while(|stored| stored.base == base).count() as u64
+    /// Where a message stands: in the lane that delivers it.
+    pub(super) fn place(&self, offset: u64) -> Place {
+        let stored = self.log[offset as usize];
+        let deliver_at = if stored.is_delayed() { UnixMs(stored.deliver_at) } else { UnixMs(0) };
+        Place { deliver_at, offset: Offset(offset) }
     }
 
-    fn place(&self, offset: u64) -> DelayedPlace {
-        DelayedPlace::new(UnixMs(self.log[offset as usize].deliver_at), Offset(offset))
+    /// Whether a message is still to be delivered, as the partition has it.
+    pub(super) fn is_open(&self, offset: u64) -> bool {
+        offset >= self.start() && !self.view().is_settled(self.place(offset))
+    }
+
+    pub(super) fn open(&self) -> impl Iterator<Item = u64> {
+        (self.start()..self.end()).filter(|offset| self.is_open(*offset))
+    }
+
+    pub(super) fn attempts(&self, offset: u64) -> Attempts {
+        self.view().attempts_of(self.place(offset))
     }
 
     pub(super) fn begin(&mut self, now: u64) -> Standing {
-        self.entry(now);
-        let before = self.dispatch_epoch > 0;
-        self.dispatch_epoch = self.index;
-        Standing { dispatched_before: before, ..self.standing() }
-    }
-
-    pub(super) fn own(&mut self, now: u64, consumer: ConsumerId) -> u64 {
-        self.entry(now);
-        self.owner = Some(consumer);
-        self.owner_epoch += 1;
-        self.owner_epoch
-    }
-
-    pub(super) fn seek(&mut self, now: u64, to: u64) -> Standing {
-        self.entry(now);
-        self.seek_epoch += 1;
-        self.attempts.clear();
-        for offset in self.start..self.end() {
-            // The delayed lane goes back to its beginning, so every delayed message is open again.
-            let skipped = offset < to && !self.log[offset as usize].is_delayed();
-            self.fate[offset as usize] = if skipped { Fate::Skipped } else { Fate::Open };
-        }
+        self.order(SubscriptionCommand::BeginDispatch { stamp: UnixMs(now) });
         self.standing()
     }
 
-    pub(super) fn trim(&mut self, start: u64) {
-        self.start = start;
-        for offset in 0..start {
-            if self.fate[offset as usize] == Fate::Open {
-                self.fate[offset as usize] = Fate::Dropped;
-            }
-            self.attempts.remove(&offset);
+    pub(super) fn own(&mut self, now: u64, consumer: ConsumerId) -> u64 {
+        let owner = Some(consumer);
+        match self.order(SubscriptionCommand::Own { stamp: UnixMs(now), id: ID, owner }) {
+            PartitionReply::Owned { epoch } => epoch,
+            reply => panic!("{reply:?}"),
         }
     }
 
-    /// Settles, or refuses as a whole.
+    pub(super) fn seek(&mut self, now: u64, to: u64) -> Standing {
+        let delayed_before = self.log[..to as usize].iter().filter(|stored| stored.is_delayed()).count();
+        let to = StartAt::Offset { offset: Offset(to), delayed_before: delayed_before as u64 };
+        let reply = self.order(SubscriptionCommand::Seek { stamp: UnixMs(now), id: ID, to });
+        assert!(matches!(reply, PartitionReply::Sought { .. }), "{reply:?}");
+        self.standing()
+    }
+
+    /// Removes the oldest batches; what was not settled of them is dropped.
+    pub(super) fn trim(&mut self, now: u64, batches: usize) {
+        let bytes = self.machine.segments().skip(batches).map(|segment| segment.bytes).sum();
+        self.order(SubscriptionCommand::TrimBacklog {
+            stamp: UnixMs(now),
+            before: None,
+            keep_bytes: Some(bytes),
+            forget_producers_before: None,
+            live_delayed: None,
+            drop_backlog: true,
+        });
+    }
+
+    /// Some dead letters arrive.
+    pub(super) fn move_letters(&mut self, now: u64, most: usize) {
+        let first = self.view().outbox().find_map(|(to, destination)| {
+            let through = destination.letters.keys().take(most).next_back().copied()?;
+            Some((to, through))
+        });
+        if let Some((destination, through_sequence)) = first {
+            let stamp = UnixMs(now);
+            self.order(SubscriptionCommand::Moved { stamp, id: ID, destination, through_sequence });
+        }
+    }
+
+    /// Settles, or refuses.
     pub(super) fn settle(
         &mut self,
         now: u64,
         mandate: Mandate,
         settlement: &Settlement,
     ) -> Result<(), CursorRefusal> {
-        self.entry(now);
-        if mandate.seek_epoch != self.seek_epoch {
-            return Err(CursorRefusal::StaleSeek { current: self.seek_epoch });
-        }
-        if mandate.dispatch_epoch != self.dispatch_epoch {
-            return Err(CursorRefusal::StaleDispatch { current: self.dispatch_epoch });
-        }
-        if self.rules.kind.is_owned() && mandate.owner_epoch != self.owner_epoch {
-            return Err(CursorRefusal::StaleOwner { current: self.owner_epoch });
-        }
-        let offsets =
-            |ranges: &[OffsetRange]| -> Vec<u64> { ranges.iter().flat_map(|r| r.from.0..r.to.0).collect() };
-        let due =
-            |o: &u64| !self.log[*o as usize].is_delayed() || self.log[*o as usize].deliver_at <= self.stamp;
-        if let Some(early) = offsets(&settlement.acked).into_iter().find(|o| !due(o)) {
-            return Err(CursorRefusal::NotDue { offset: Offset(early) });
-        }
-        let (fate, attempts, room) = (self.fate.clone(), self.attempts.clone(), self.outbox_room);
-        offsets(&settlement.acked).into_iter().for_each(|o| self.decide(o, Fate::Acked));
-        offsets(&settlement.expired).into_iter().for_each(|o| self.decide(o, Fate::Expired));
-        for nack in settlement.nacked.iter().filter(|nack| self.fate[nack.offset.0 as usize] == Fate::Open) {
-            let attempts = self.attempts.entry(nack.offset.0).or_default();
-            *attempts = Attempts { count: attempts.count + 1, not_before: nack.not_before };
-        }
-        for offset in settlement.dead.iter().map(|dead| dead.offset.0) {
-            if self.fate[offset as usize] == Fate::Open {
-                self.outbox_room = self.outbox_room.wrapping_sub(1);
-                self.decide(offset, Fate::Dead);
-            }
-        }
-        let Some(full) = self.full() else { return Ok(()) };
-        (self.fate, self.attempts, self.outbox_room) = (fate, attempts, room);
-        Err(CursorRefusal::Full(full))
-    }
-
-    fn decide(&mut self, offset: u64, fate: Fate) {
-        if self.fate[offset as usize] == Fate::Open {
-            self.fate[offset as usize] = fate;
-            self.attempts.remove(&offset);
+        let Mandate { subscription, seek_epoch, owner_epoch } = mandate;
+        let settlement = settlement.clone();
+        let part = SettlePart { id: subscription, seek_epoch, owner_epoch, settlement };
+        match self.order(SubscriptionCommand::Settle { stamp: UnixMs(now), parts: vec![part] }) {
+            PartitionReply::Settled(outcomes) => match outcomes[..] {
+                [SettleOutcome::Applied] => Ok(()),
+                [SettleOutcome::Refused(refusal)] => Err(words::refusal(refusal)),
+                _ => panic!("one part, {outcomes:?}"),
+            },
+            reply => panic!("{reply:?}"),
         }
     }
 
-    fn full(&self) -> Option<CursorBound> {
-        match () {
-            () if self.ranges_above_floor() > self.bounds.settled_ranges_max => {
-                Some(CursorBound::SettledRanges)
-            }
-            () if self.delayed_above_floor() > self.bounds.settled_delayed_max => {
-                Some(CursorBound::SettledDelayed)
-            }
-            () if self.attempts.len() > self.bounds.attempts_max => Some(CursorBound::Attempts),
-            () if self.outbox_room > usize::MAX / 2 => Some(CursorBound::DeadLetters),
-            () => None,
-        }
-    }
-
-    /// Runs of the main lane that are settled, behind its first open message.
-    fn ranges_above_floor(&self) -> usize {
-        let (mut ranges, mut open, mut settled) = (0, false, false);
-        let main = self.log.iter().zip(&self.fate).filter(|(stored, _)| !stored.is_delayed());
-        for (_, fate) in main {
-            if *fate == Fate::Open {
-                (open, settled) = (true, false);
-            } else if open && !settled {
-                (ranges, settled) = (ranges + 1, true);
-            }
-        }
-        ranges
-    }
-
-    /// Delayed messages that are settled, behind the first open one.
-    fn delayed_above_floor(&self) -> usize {
-        let delayed = (self.start..self.end()).filter(|o| self.log[*o as usize].is_delayed());
-        let (open, settled): (Vec<u64>, Vec<u64>) =
-            delayed.partition(|o| self.fate[*o as usize] == Fate::Open);
-        let first = open.into_iter().map(|o| self.place(o)).min();
-        first.map_or(0, |first| settled.into_iter().filter(|o| self.place(*o) > first).count())
-    }
-
-    /// What is kept, worked out anew.
+    /// What stands, as the port says it.
     pub(super) fn standing(&self) -> Standing {
-        let is_open = |o: &u64| self.fate[*o as usize] == Fate::Open;
-        let main_open = |o: &u64| is_open(o) && !self.log[*o as usize].is_delayed();
-        let floor = (0..self.end()).find(main_open).unwrap_or(self.end());
-        let above = (floor..self.end()).filter(|o| !main_open(o)).map(|o| OffsetRange::one(Offset(o)));
-        let settled: OffsetRanges = above.collect();
-        // Messages that are only delayed make no range of their own.
-        let said =
-            |range: &OffsetRange| (range.from.0..range.to.0).any(|o| !self.log[o as usize].is_delayed());
-        let delayed = (self.start..self.end()).filter(|o| self.log[*o as usize].is_delayed());
-        let delayed: BTreeMap<DelayedPlace, bool> = delayed.map(|o| (self.place(o), is_open(&o))).collect();
-        let first = delayed.iter().find(|(_, open)| **open).map(|(place, _)| *place);
-        let behind = DelayedPlace::new(UnixMs(self.stamp + 1), Offset(0));
-        let delayed_floor = first.unwrap_or(behind).min(behind);
-        let behind = delayed.iter().filter(|(place, open)| **place > delayed_floor && !**open);
-        Standing {
-            subscription: SubscriptionId(7),
-            rules: self.rules.clone(),
-            dispatch_epoch: self.dispatch_epoch,
-            dispatched_before: false,
-            owner: self.owner,
-            owner_epoch: self.owner_epoch,
-            seek_epoch: self.seek_epoch,
-            floor: Offset(floor),
-            settled: settled.iter().filter(said).collect(),
-            delayed_floor,
-            delayed_settled: behind.map(|(place, _)| *place).collect(),
-            attempts: self.attempts.iter().map(|(o, a)| (Offset(*o), *a)).collect(),
-            dead_letters_to: self.dead_letters_to,
-            outbox_room: self.outbox_room,
-            stamp: UnixMs(self.stamp),
-        }
+        words::standing(&self.view(), &self.machine, self.outbox_room())
     }
+}
+
+/// A batch of so many messages: what is in them is said elsewhere.
+fn batch(count: usize, deliver_at: UnixMs) -> bytes::Bytes {
+    thread_local! {
+        static PLAIN: Vec<meridian_model::Batch> = (1..=super::world::BATCH_MAX).map(|count| {
+            let mut builder = BatchBuilder::new(Codec::None);
+            (0..count).for_each(|_| builder.push(&Message::new("a")));
+            builder.build().expect("a batch")
+        }).collect();
+    }
+    PLAIN.with(|plain| {
+        let plain = &plain[count - 1];
+        let (mut header, mut bytes) = (plain.header().clone(), Vec::new());
+        header.deliver_at = deliver_at;
+        header.encode(&mut bytes);
+        bytes.extend_from_slice(&plain.bytes()[plain.header().header_bytes()..]);
+        bytes.into()
+    })
 }

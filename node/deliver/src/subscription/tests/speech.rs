@@ -1,11 +1,12 @@
 //! What consumers say that is right, as far as they know.
 
-use meridian_model::{Offset, OffsetRange};
+use meridian_model::{ConsumerId, Offset, Place};
 
 use super::client::Sent;
 use super::coverage::Met;
 use super::operation::{Dice, connected};
 use super::world::World;
+use crate::subscription::state::one;
 use crate::subscription::{Epochs, Event, Refusal, Said};
 
 pub(super) fn say(dice: &mut Dice<'_>, world: &mut World<'_>) -> Result<(), String> {
@@ -43,7 +44,7 @@ fn said<T>(number: usize, under: Epochs, about: T, sent: Sent, world: &mut World
 fn heeded(
     offsets: &[u64],
     request: u64,
-    refusals: &[(meridian_commitlog::ConsumerId, Option<u64>, Refusal)],
+    refusals: &[(ConsumerId, Option<u64>, Refusal)],
 ) -> Vec<u64> {
     let refused = refusals.iter().filter(|(_, of, _)| *of == Some(request)).map(|(.., refusal)| refusal);
     let (mut left, mut all) = (offsets.to_vec(), true);
@@ -69,7 +70,7 @@ pub(super) fn ack(
     if offsets.len() > 1 {
         world.met.met(Met::OpAckRange);
     }
-    let ranges = offsets.iter().map(|offset| OffsetRange::one(Offset(*offset))).collect();
+    let ranges = offsets.iter().map(|offset| one(world.replica.place(*offset))).collect();
     let said = said(number, under, ranges, Sent { seek_epoch: under.seek, ..Sent::default() }, world);
     let (request, late) = (said.request, under.dispatch < world.dispatcher.epochs().dispatch);
     world.tell_about(Event::Ack(said), |world, refusals| {
@@ -108,7 +109,8 @@ fn cumulative(number: usize, under: Epochs, offsets: &[u64], world: &mut World<'
             .any(|(_, of, refusal)| *of == Some(request) && !matches!(refusal, Refusal::NotHeld { .. }));
         let now = world.now;
         let held = world.judge.held.iter();
-        let held = held.filter(|(o, (holder, until))| **o < below && *holder == id && *until > now);
+        let mine = held.filter(|(o, (holder, until))| **o < below && *holder == id && *until > now);
+        let held = mine.filter(|(offset, _)| !world.replica.place(**offset).is_delayed());
         let held: Vec<u64> = held.map(|(offset, _)| *offset).collect();
         let heeded = if fenced { Vec::new() } else { held.clone() };
         // It meant everything that it was given.
@@ -128,12 +130,12 @@ fn cumulative(number: usize, under: Epochs, offsets: &[u64], world: &mut World<'
 
 fn nack(number: usize, under: Epochs, offsets: &[u64], world: &mut World<'_>) -> Result<(), String> {
     world.met.met(Met::OpNack);
-    let about = offsets.iter().map(|offset| Offset(*offset)).collect();
+    let about = offsets.iter().map(|offset| world.replica.place(*offset)).collect::<Vec<Place>>();
     let said = said(number, under, about, Sent { seek_epoch: under.seek, ..Sent::default() }, world);
     let request = said.request;
     world.tell_about(Event::Nack(said), |world, refusals| {
         let heeded = heeded(offsets, request, refusals);
-        let count = |o: &u64| world.replica.attempts.get(o).map_or(0, |attempts| attempts.count);
+        let count = |offset: &u64| world.replica.attempts(*offset).count;
         let nacked: Vec<(u64, u32)> = heeded.iter().map(|offset| (*offset, count(offset))).collect();
         heeded.iter().for_each(|offset| world.judge.released(*offset, true));
         let client = &mut world.clients[number];
@@ -147,7 +149,7 @@ fn nack(number: usize, under: Epochs, offsets: &[u64], world: &mut World<'_>) ->
 
 fn extend(number: usize, under: Epochs, offsets: &[u64], world: &mut World<'_>) -> Result<(), String> {
     world.met.met(Met::OpExtend);
-    let about = offsets.iter().map(|offset| Offset(*offset)).collect();
+    let about = offsets.iter().map(|offset| world.replica.place(*offset)).collect::<Vec<Place>>();
     let said = said(number, under, about, Sent::default(), world);
     world.clients[number].sent.remove(&said.request);
     let (request, id) = (said.request, said.consumer);

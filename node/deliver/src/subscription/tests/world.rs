@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 
-use meridian_commitlog::{ConsumerId, CursorError, DelayedPlace, Mandate};
+use meridian_commitlog::{CursorError, CursorRefusal, Mandate};
 use meridian_model::subscription::{Settlement, SubscriptionKind, SubscriptionRules};
-use meridian_model::{Offset, UnixMs};
+use meridian_model::{ConsumerId, Offset, Place, UnixMs};
 
 use super::client::{Client, Hold, Sent};
 use super::coverage::{Coverage, Met};
@@ -18,7 +18,7 @@ use crate::subscription::{
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Read {
     Main(FetchId, Offset),
-    Delayed(FetchId, DelayedPlace, UnixMs),
+    Delayed(FetchId, Place, UnixMs),
 }
 
 /// Everything.
@@ -34,7 +34,7 @@ pub(super) struct World<'m> {
     /// Proposed, and its outcome is not known: it may be applied before the next dispatch begins.
     pub(super) limbo: Option<(Mandate, Settlement)>,
     pub(super) own: Option<(Token, ConsumerId)>,
-    pub(super) begin: bool,
+    pub(super) begin: Option<Token>,
     pub(super) judge: Judge,
     pub(super) met: &'m mut Coverage,
     /// What the last event brought.
@@ -49,9 +49,10 @@ impl<'m> World<'m> {
         met: &'m mut Coverage,
     ) -> Self {
         let (kind, now) = (rules.kind, 1_000);
-        let mut replica = Replica::new(rules, bounds.clone(), now, 2);
-        let dispatcher = Dispatcher::new(replica.begin(now), replica.bounds(), bounds.clone(), UnixMs(now));
-        let client = |number: usize| Client { id: ConsumerId(number as u128 + 1), ..Client::default() };
+        let mut replica = Replica::new(rules, &bounds, now, OUTBOX);
+        let standing = replica.begin(now);
+        let dispatcher = Dispatcher::new(standing, replica.bounds(), bounds.clone(), UnixMs(now), false);
+        let client = |number: usize| Client { id: id(number), ..Client::default() };
         World {
             bounds,
             kind,
@@ -63,7 +64,7 @@ impl<'m> World<'m> {
             commit: None,
             limbo: None,
             own: None,
-            begin: false,
+            begin: None,
             judge: Judge::default(),
             met,
             refusals: Vec::new(),
@@ -112,9 +113,9 @@ impl<'m> World<'m> {
                 self.commit = Some((token, mandate, settlement));
             }
             Action::Own { token, consumer } => self.own = Some((token, consumer)),
-            Action::Begin => self.begin = true,
+            Action::Begin(token) => self.begin = Some(token),
             Action::Confirm { consumer, request } => self.confirm(consumer, request)?,
-            Action::Revoke { consumer, offset, why } => self.revoke(consumer, offset.0, why)?,
+            Action::Revoke { consumer, place, why } => self.revoke(consumer, place.offset.0, why)?,
             Action::DrainComplete(consumer) => {
                 let has =
                     self.judge.held.values().any(|(holder, until)| *holder == consumer && *until > self.now);
@@ -137,14 +138,14 @@ impl<'m> World<'m> {
                     self.client(consumer).sent.remove(&request);
                 }
             }
-            Action::Seek(_) | Action::Refuse { .. } | Action::WakeAt(_) => {}
-            Action::Stop => return Err("stopped, though nobody else dispatches".into()),
+            Action::Seek { .. } | Action::Refuse { .. } | Action::WakeAt(_) => {}
+            Action::Stop(why) => return Err(format!("stopped, though nobody else dispatches: {why:?}")),
         }
         Ok(())
     }
 
     fn deliver(&mut self, delivery: &Delivery) -> Result<(), String> {
-        let again = self.judge.delivered.contains(&delivery.offset.0);
+        let again = self.judge.delivered.contains(&delivery.place.offset.0);
         let scene =
             Scene { now: self.now, replica: &self.replica, clients: &self.clients, bounds: &self.bounds };
         self.judge.delivery(delivery, &scene)?;
@@ -152,14 +153,14 @@ impl<'m> World<'m> {
         if delivery.attempt > 1 {
             self.met.met(Met::DeliveredAfterAttempts);
         }
-        let stored = self.replica.log[delivery.offset.0 as usize];
+        let stored = self.replica.log[delivery.place.offset.0 as usize];
         if stored.is_delayed() {
             self.met.met(Met::DeliveredDelayed);
         }
         let client = self.client(delivery.consumer);
         client.messages -= 1;
         client.bytes -= i64::from(stored.bytes);
-        client.holds.insert(delivery.offset.0, Hold { under: delivery.under });
+        client.holds.insert(delivery.place.offset.0, Hold { under: delivery.under });
         Ok(())
     }
 
@@ -220,16 +221,26 @@ impl<'m> World<'m> {
 
     fn look_at(&mut self, settlement: &Settlement) {
         let parts = [
-            !settlement.acked.is_empty(),
-            !settlement.expired.is_empty(),
-            !settlement.nacked.is_empty(),
-            !settlement.dead.is_empty(),
+            !settlement.acked.is_empty() || !settlement.delayed.acked.is_empty(),
+            !settlement.expired.is_empty() || !settlement.delayed.expired.is_empty(),
+            !settlement.nacked.is_empty() || !settlement.delayed.nacked.is_empty(),
+            !settlement.dead.is_empty() || !settlement.delayed.dead.is_empty(),
         ];
         match parts.into_iter().filter(|part| *part).count() {
             0 => self.met.met(Met::StampOnly),
             1 => {}
             _ => self.met.met(Met::SettlementOfSeveral),
         }
+        let delayed = &settlement.delayed;
+        let lane = [
+            (!delayed.passed.is_empty(), Met::PassedNamed),
+            (!delayed.acked.is_empty(), Met::DelayedAcked),
+            (!delayed.nacked.is_empty(), Met::DelayedNacked),
+            (!delayed.dead.is_empty(), Met::DelayedDead),
+            (delayed.floor.is_some(), Met::FloorRaised),
+            (settlement.items() == self.bounds.settle_items_max, Met::SettledInParts),
+        ];
+        lane.into_iter().filter(|(some, _)| *some).for_each(|(_, met)| self.met.met(met));
     }
 
     /// What is committed is checked against what was said, and applied.
@@ -240,20 +251,21 @@ impl<'m> World<'m> {
     ) -> Result<Result<(), CursorError>, String> {
         let scene =
             Scene { now: self.now, replica: &self.replica, clients: &self.clients, bounds: &self.bounds };
-        if mandate.seek_epoch == self.replica.seek_epoch {
-            self.judge.acks_are_true(settlement)?;
+        if mandate.seek_epoch == self.replica.view().seek_epoch() {
+            self.judge.acks_are_true(settlement, &scene)?;
             self.judge.attempts_are_true(settlement, &scene)?;
         }
         let applied = self.replica.settle(self.now, mandate, settlement);
-        let full = format!("{applied:?}");
-        ensure(!full.contains("Full") || full.contains("Delayed"), || {
-            format!("{full}: a bound was not kept")
+        // The dispatcher knows the partition's rules: of what may be refused only a seek can surprise it.
+        ensure(matches!(applied, Ok(()) | Err(CursorRefusal::StaleSeek { .. })), || {
+            format!("SUB-1: {settlement:?} is refused: {applied:?}")
         })?;
         if applied.is_ok() {
+            let delayed = &settlement.delayed;
             let counts = [
-                (!settlement.nacked.is_empty(), Met::NackCommitted),
-                (!settlement.dead.is_empty(), Met::DeadLettered),
-                (!settlement.expired.is_empty(), Met::ExpiredSettled),
+                (!settlement.nacked.is_empty() || !delayed.nacked.is_empty(), Met::NackCommitted),
+                (!settlement.dead.is_empty() || !delayed.dead.is_empty(), Met::DeadLettered),
+                (!settlement.expired.is_empty() || !delayed.expired.is_empty(), Met::ExpiredSettled),
             ];
             counts.into_iter().filter(|(some, _)| *some).for_each(|(_, met)| self.met.met(met));
         }
@@ -279,9 +291,16 @@ impl<'m> World<'m> {
     }
 
     pub(super) fn client(&mut self, consumer: ConsumerId) -> &mut Client {
-        &mut self.clients[consumer.0 as usize - 1]
+        let number = (0..self.clients.len()).find(|number| id(*number) == consumer);
+        &mut self.clients[number.expect("one of the clients")]
     }
 }
 
+fn id(number: usize) -> ConsumerId {
+    ConsumerId::from_u128(number as u128 + 1)
+}
+
+/// Dead letters on their way, at most.
+const OUTBOX: usize = 2;
 /// Messages of the largest batch here.
 pub(super) const BATCH_MAX: usize = 4;

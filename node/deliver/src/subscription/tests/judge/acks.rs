@@ -3,30 +3,33 @@
 use meridian_model::subscription::Settlement;
 
 use super::super::client::Sent;
-use super::super::replica::Fate;
 use super::times::ATTEMPTS_AMPLE;
-use super::{Delivery, Judge, Scene, ensure};
+use super::{Delivery, Judge, Scene, ensure, places};
 
 impl Judge {
     pub(super) fn not_after_ack(&self, delivery: &Delivery, scene: &Scene<'_>) -> Result<(), String> {
-        let offset = delivery.offset.0;
+        let offset = delivery.place.offset.0;
         ensure(!self.confirmed.contains(&offset), || format!("SUB-2: {delivery:?} after a confirmed ack"))?;
-        let fate = scene.replica.fate[offset as usize];
-        ensure(fate == Fate::Open && offset >= scene.replica.start, || {
-            format!("SUB-2: {delivery:?} is {fate:?}")
-        })
+        ensure(delivery.place == scene.replica.place(offset), || format!("SUB-2: {delivery:?}: a wrong place"))?;
+        ensure(scene.replica.is_open(offset), || format!("SUB-2: {delivery:?} is settled, or gone"))
     }
 
-    /// Nothing is acked that no consumer said is done.
+    /// Nothing is acked that no consumer said is done, everything in its own lane, and what is passed is delayed.
     pub(in crate::subscription::tests) fn acks_are_true(
         &self,
         settlement: &Settlement,
+        scene: &Scene<'_>,
     ) -> Result<(), String> {
         ensure(settlement.cumulative.is_none(), || "SUB-1: more than was said".into())?;
-        let mut acked = settlement.acked.iter().flat_map(|range| range.from.0..range.to.0);
-        match acked.find(|offset| !self.said_done.contains(offset)) {
+        for place in places(&settlement.acked, &settlement.delayed.acked) {
+            let offset = place.offset.0;
+            ensure(self.said_done.contains(&offset), || format!("SUB-1: {offset} is acked and nobody said so"))?;
+            ensure(scene.replica.place(offset) == place, || format!("SUB-1: {place:?} is acked, in no lane"))?;
+        }
+        let mut passed = settlement.delayed.passed.iter().flat_map(|range| range.from.0..range.to.0);
+        match passed.find(|offset| !scene.replica.place(*offset).is_delayed()) {
             None => Ok(()),
-            Some(offset) => Err(format!("SUB-1: {offset} is acked and nobody said so")),
+            Some(offset) => Err(format!("SUB-1: {offset} is passed and not delayed")),
         }
     }
 
@@ -35,19 +38,18 @@ impl Judge {
         sent: &Sent,
         scene: &Scene<'_>,
     ) -> Result<(), String> {
-        if sent.seek_epoch != scene.replica.seek_epoch {
+        if sent.seek_epoch != scene.replica.view().seek_epoch() {
             return Ok(());
         }
         for offset in &sent.acked {
-            let fate = scene.replica.fate[*offset as usize];
-            ensure(fate != Fate::Open, || {
+            ensure(!scene.replica.is_open(*offset), || {
                 format!("SUB-2: the ack of {offset} is confirmed and not durable")
             })?;
             self.confirmed.insert(*offset);
         }
         for (offset, before) in &sent.nacked {
-            let count = scene.replica.attempts.get(offset).map_or(0, |attempts| attempts.count);
-            let settled = scene.replica.fate[*offset as usize] != Fate::Open;
+            let count = scene.replica.attempts(*offset).count;
+            let settled = !scene.replica.is_open(*offset);
             let full = scene.bounds.attempts_max < ATTEMPTS_AMPLE;
             ensure(settled || full || count > *before, || {
                 format!("SUB-6: the nack of {offset} is confirmed and not counted")

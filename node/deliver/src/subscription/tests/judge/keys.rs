@@ -2,12 +2,11 @@
 
 use meridian_model::subscription::SubscriptionKind;
 
-use super::super::replica::Fate;
 use super::{Delivery, Judge, Scene, ensure};
 
 impl Judge {
     pub(super) fn key_order(&self, delivery: &Delivery, scene: &Scene<'_>) -> Result<(), String> {
-        let (replica, offset) = (scene.replica, delivery.offset.0);
+        let (replica, offset) = (scene.replica, delivery.place.offset.0);
         let stored = replica.log[offset as usize];
         if replica.rules.kind != SubscriptionKind::KeyShared || stored.key == 0 {
             return Ok(());
@@ -15,8 +14,7 @@ impl Judge {
         let said = |what: &str, other: u64| format!("SUB-5: {delivery:?}: {what} {other}");
         let first = !self.delivered.contains(&offset);
         for (other, with) in replica.log.iter().zip(0u64..) {
-            let open = with >= replica.start && replica.fate[with as usize] == Fate::Open;
-            if other.key != stored.key || !open || with == offset {
+            if other.key != stored.key || with == offset || !replica.is_open(with) {
                 continue;
             }
             if let Some((holder, until)) = self.held.get(&with) {

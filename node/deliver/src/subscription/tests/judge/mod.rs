@@ -8,7 +8,8 @@ pub(super) mod times;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use meridian_commitlog::ConsumerId;
+use meridian_model::subscription::DelayedRange;
+use meridian_model::{ConsumerId, Offset, OffsetRange, Place, UnixMs};
 
 use super::client::Client;
 use super::replica::Replica;
@@ -50,7 +51,7 @@ impl Judge {
         self.not_after_ack(delivery, scene)?;
         self.key_order(delivery, scene)?;
         self.in_time(delivery, scene)?;
-        let offset = delivery.offset.0;
+        let offset = delivery.place.offset.0;
         self.held.insert(offset, (delivery.consumer, delivery.lease_until.0));
         self.delivered.insert(offset);
         self.last_holder.insert(offset, delivery.consumer);
@@ -86,6 +87,15 @@ impl Judge {
     pub(super) fn sought(&mut self) {
         *self = Self { grace_until: self.grace_until, ..Self::default() };
     }
+}
+
+/// Each place that is named, in whichever lane.
+fn places<'a>(main: &'a [OffsetRange], delayed: &'a [DelayedRange]) -> impl Iterator<Item = Place> + 'a {
+    let main = main.iter().map(|range| DelayedRange { deliver_at: UnixMs(0), range: *range });
+    main.chain(delayed.iter().copied()).flat_map(|named| {
+        let offsets = named.range.from.0..named.range.to.0;
+        offsets.map(move |offset| Place { deliver_at: named.deliver_at, offset: Offset(offset) })
+    })
 }
 
 pub(super) fn ensure(holds: bool, why: impl FnOnce() -> String) -> Result<(), String> {

@@ -1,14 +1,13 @@
 //! SUB-4: one possession at a time, and no more than there is room and credit for.
 
-use meridian_commitlog::ConsumerId;
+use meridian_model::ConsumerId;
 
-use super::super::replica::Fate;
 use super::{Delivery, Judge, Scene, ensure};
 
 impl Judge {
     pub(super) fn one_possession(&self, delivery: &Delivery, scene: &Scene<'_>) -> Result<(), String> {
         let said = |what: &str| format!("SUB-4: {delivery:?}: {what}");
-        if let Some((holder, until)) = self.held.get(&delivery.offset.0) {
+        if let Some((holder, until)) = self.held.get(&delivery.place.offset.0) {
             let over = *until <= scene.now || gone(*holder, scene);
             ensure(over, || said(&format!("{holder:?} has it until {until}, now {}", scene.now)))?;
         }
@@ -17,7 +16,7 @@ impl Judge {
         ensure(client.connected && client.lost_at.is_none(), || said("not connected"))?;
         ensure(!client.draining, || said("draining"))?;
         ensure(client.messages > 0 && client.bytes > 0, || said("no credit"))?;
-        let open = |offset: u64| scene.replica.fate[offset as usize] == Fate::Open;
+        let open = |offset: u64| scene.replica.is_open(offset);
         let held = self.held.iter().filter(|(offset, (_, until))| *until > scene.now && open(**offset));
         let held: Vec<ConsumerId> = held.map(|(_, (holder, _))| *holder).collect();
         let has = held.iter().filter(|holder| **holder == delivery.consumer).count();

@@ -1,22 +1,23 @@
 //! SUB-6: never early, never after expiry, never after the last attempt; attempts are counted.
 
-use super::super::replica::Fate;
-use super::{Delivery, Judge, Scene, ensure};
-use meridian_model::subscription::Settlement;
+use meridian_model::subscription::{DeadLetter, Nack, Settlement};
+use meridian_model::{Place, UnixMs};
+
+use super::{Delivery, Judge, Scene, ensure, places};
 
 /// More messages with attempts than a run can have.
 pub(in crate::subscription::tests) const ATTEMPTS_AMPLE: usize = 1_000;
 
 impl Judge {
     pub(super) fn in_time(&self, delivery: &Delivery, scene: &Scene<'_>) -> Result<(), String> {
-        let (replica, offset) = (scene.replica, delivery.offset.0);
+        let (replica, offset) = (scene.replica, delivery.place.offset.0);
         let stored = replica.log[offset as usize];
         let said = |what: &str| format!("SUB-6: {delivery:?}: {what}, now {}, {stored:?}", scene.now);
         if stored.is_delayed() {
-            ensure(stored.deliver_at <= replica.stamp, || said("early"))?;
+            ensure(stored.deliver_at <= replica.stamp(), || said("early"))?;
         }
         ensure(stored.expire_at == 0 || scene.now <= stored.expire_at, || said("expired"))?;
-        let attempts = replica.attempts.get(&offset).copied().unwrap_or_default();
+        let attempts = replica.attempts(offset);
         ensure(delivery.attempt == attempts.count + 1, || said(&format!("{attempts:?}")))?;
         ensure(attempts.not_before.0 <= scene.now, || said(&format!("{attempts:?}")))?;
         let last = replica.rules.attempts_max.unwrap_or(u32::MAX);
@@ -39,24 +40,35 @@ impl Judge {
     ) -> Result<(), String> {
         let replica = scene.replica;
         let failures = |offset: u64| self.failures.get(&offset).copied().unwrap_or_default();
-        for nack in &settlement.nacked {
-            let count = replica.attempts.get(&nack.offset.0).map_or(0, |attempts| attempts.count);
-            ensure(count < failures(nack.offset.0), || {
-                format!("SUB-6: {nack:?} after {count} counted, {} failed", failures(nack.offset.0))
-            })?;
+        for (place, nack) in nacked(settlement) {
+            let (offset, count) = (nack.offset.0, replica.attempts(nack.offset.0).count);
+            ensure(replica.place(offset) == place, || format!("SUB-6: {place:?} failed, in no lane"))?;
+            let known = !replica.is_open(offset) || count < failures(offset);
+            ensure(known, || format!("SUB-6: {nack:?} after {count} counted, {} failed", failures(offset)))?;
         }
-        let open = |offset: u64| replica.fate[offset as usize] == Fate::Open;
-        for dead in settlement.dead.iter().filter(|dead| open(dead.offset.0)) {
-            let count = replica.attempts.get(&dead.offset.0).map_or(0, |attempts| attempts.count);
+        for (place, dead) in dead(settlement).filter(|(_, dead)| replica.is_open(dead.offset.0)) {
+            let (offset, count) = (dead.offset.0, replica.attempts(dead.offset.0).count);
             let needed = replica.rules.attempts_max.unwrap_or(u32::MAX);
-            let enough = count + 1 >= needed && failures(dead.offset.0) >= needed;
+            let enough = count + 1 >= needed && failures(offset) >= needed && replica.place(offset) == place;
             ensure(enough, || format!("SUB-6: {dead:?} with {count} attempts of {needed}"))?;
         }
-        let stored = |offset: u64| replica.log[offset as usize];
-        for offset in settlement.expired.iter().flat_map(|range| range.from.0..range.to.0) {
-            let expired = stored(offset).expire_at > 0 && stored(offset).expire_at < scene.now;
-            ensure(expired, || format!("SUB-6: {offset} is said to be expired, now {}", scene.now))?;
+        for place in places(&settlement.expired, &settlement.delayed.expired) {
+            let stored = replica.log[place.offset.0 as usize];
+            let expired = stored.expire_at > 0 && stored.expire_at < scene.now;
+            ensure(expired, || format!("SUB-6: {place:?} is said to be expired, now {}", scene.now))?;
         }
         Ok(())
     }
+}
+
+fn nacked(settlement: &Settlement) -> impl Iterator<Item = (Place, Nack)> + '_ {
+    let main = settlement.nacked.iter().map(|nack| (UnixMs(0), *nack));
+    let all = main.chain(settlement.delayed.nacked.iter().copied());
+    all.map(|(deliver_at, nack)| (Place { deliver_at, offset: nack.offset }, nack))
+}
+
+fn dead(settlement: &Settlement) -> impl Iterator<Item = (Place, DeadLetter)> + '_ {
+    let main = settlement.dead.iter().map(|dead| (UnixMs(0), *dead));
+    let all = main.chain(settlement.delayed.dead.iter().copied());
+    all.map(|(deliver_at, dead)| (Place { deliver_at, offset: dead.offset }, dead))
 }
