@@ -113,7 +113,8 @@ id_bytes!(
     ProducerId
 );
 id_bytes!(
-    /// One consumer of a subscription, drawn when it attaches: coming back it has another one.
+    /// One consumer of a subscription, drawn when its stream begins. Its node attaches it anew under the same one
+    /// where a leader moves; a consumer that begins another stream has another one.
     ConsumerId
 );
 id_bytes!(

@@ -5,11 +5,14 @@
 
 mod appending;
 mod reading;
+mod settling;
 
 use bytes::Bytes;
 use meridian_model::{Batch, BatchBuilder, Codec, GroupId, Message, Offset, ProducerId, Refusal, UnixMs};
 
 use crate::{Append, AppendError, Appended, LogBounds, ReadCommitted, Share, StoredBatch, Ticket};
+
+pub use settling::{CursorSubject, cursors};
 
 /// A partition that is led here, behind both ports.
 pub struct Subject<'a> {

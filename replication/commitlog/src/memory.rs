@@ -1,6 +1,8 @@
 //! Logs in memory: the ports without Raft and disks, for the tests of whoever stands on them.
 
+mod cursors;
 mod partition;
+mod subscriptions;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

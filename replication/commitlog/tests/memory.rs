@@ -1,12 +1,13 @@
 //! The logs in memory keep the contract, and do what tests ask of them.
 
 use futures::executor::block_on;
-use meridian_commitlog::conformance::{Subject, all};
+use meridian_commitlog::conformance::{CursorSubject, Subject, all, cursors};
 use meridian_commitlog::memory::MemoryLog;
 use meridian_commitlog::{Append, AppendError, ReadCommitted, ReadError};
 use meridian_model::limits::DEDUP_HORIZON_MS;
+use meridian_model::subscription::{SubscriptionKind, SubscriptionRules};
 use meridian_model::{
-    Batch, BatchBuilder, Codec, GroupId, Message, NodeId, Offset, ProducerId, Refusal, UnixMs,
+    Batch, BatchBuilder, Codec, GroupId, Message, NodeId, Offset, ProducerId, Refusal, SubscriptionId, UnixMs,
 };
 
 const GROUP: GroupId = GroupId(7);
@@ -34,6 +35,27 @@ fn logs_in_memory_keep_the_contract() {
     log.trim(GROUP, Offset(20));
     assert!(log.bounds(GROUP).expect("is here").start > Offset(0));
     println!("{checks} checks, twice; {} also behind a trim", block_on(all(&subject)));
+}
+
+#[test]
+fn subscriptions_in_memory_keep_the_contract() {
+    let log = log();
+    let (shared, failover, absent) = (SubscriptionId(4), SubscriptionId(5), SubscriptionId(6));
+    for (subscription, kind) in [(shared, SubscriptionKind::Shared), (failover, SubscriptionKind::Failover)] {
+        let rules = SubscriptionRules { kind, ..SubscriptionRules::default() };
+        log.subscribe(GROUP, subscription, rules);
+    }
+    let subject = || CursorSubject {
+        log: Subject { append: &log, read: &log, group: GROUP, absent: GroupId(99), opened_at: NOW },
+        cursors: &log,
+        shared,
+        failover,
+        absent,
+    };
+    let checks = block_on(cursors(&subject()));
+    log.pass(10);
+    log.trim(GROUP, Offset(8));
+    println!("{checks} checks, twice; {} also behind a trim", block_on(cursors(&subject())));
 }
 
 #[test]

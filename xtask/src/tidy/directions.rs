@@ -1,8 +1,9 @@
 //! Which crate of the workspace may know which. The compiler forbids only circles; this table forbids the rest.
 
+use super::house::Dependency;
 use super::{Crate, House, Violation};
 
-/// One crate, and the crates of the workspace that it may use. Tests may use them too, and no others.
+/// One crate, and the crates of the workspace that it may use. Tests may use them too.
 type Permission = (&'static str, &'static [&'static str]);
 
 /// Everything that is allowed. What is allowed need not be used.
@@ -93,6 +94,12 @@ const ALLOWED: &[Permission] = &[
     ("xtask", &[]),
 ];
 
+/// What tests of a crate may use besides.
+const ALLOWED_IN_TESTS: &[Permission] = &[
+    // The dispatcher is proved against the partition that it will settle in, which it must not know.
+    ("meridian-deliver", &["meridian-machine"]),
+];
+
 pub(super) fn check(house: &House) -> Vec<Violation> {
     house.crates().iter().flat_map(|member| judge(house, member)).collect()
 }
@@ -104,9 +111,13 @@ fn judge(house: &House, member: &Crate) -> Vec<Violation> {
         return vec![Violation::new(&path, house.line_of(&path, "name ="), message)];
     };
     let ours = |name: &str| house.crates().iter().any(|other| other.name == name);
-    let used =
-        member.dependencies.iter().map(|dependency| dependency.name.as_str()).filter(|name| ours(name));
-    used.filter(|name| !allowed.contains(name) && *name != member.name)
+    let tests = ALLOWED_IN_TESTS.iter().find(|(name, _)| *name == member.name).map_or(&[][..], |(_, uses)| uses);
+    let may = |dependency: &Dependency| {
+        let name = dependency.name.as_str();
+        allowed.contains(&name) || name == member.name || (dependency.dev && tests.contains(&name))
+    };
+    let used = member.dependencies.iter().filter(|dependency| ours(&dependency.name) && !may(dependency));
+    used.map(|dependency| dependency.name.as_str())
         .map(|name| {
             let message =
                 format!("{} must not use {name}: the table of directions does not allow it", member.name);
@@ -136,13 +147,22 @@ mod tests {
                  hidden = { package = \"meridian-storage\", path = \"x\" }\n",
             ),
             ("replication/storage/Cargo.toml", "[package]\nname = \"meridian-storage\"\n"),
+            (
+                "node/deliver/Cargo.toml",
+                "[package]\nname = \"meridian-deliver\"\n[dev-dependencies]\nmeridian-machine.workspace = true\n",
+            ),
+            (
+                "replication/machine/Cargo.toml",
+                "[package]\nname = \"meridian-machine\"\n[dev-dependencies]\nmeridian-storage.workspace = true\n",
+            ),
             ("new/Cargo.toml", "[package]\nname = \"meridian-new\"\n"),
         ]);
         let found: Vec<String> = check(&house).iter().map(ToString::to_string).collect();
-        assert_eq!(found.len(), 3, "{found:?}");
+        assert_eq!(found.len(), 4, "{found:?}");
         assert!(found[0].starts_with("client/sdk/Cargo.toml:4: meridian-sdk must not use meridian-storage"));
         assert!(found[1].starts_with("model/Cargo.toml:4: meridian-model must not use meridian-proto"));
         assert!(found[2].starts_with("new/Cargo.toml:2: meridian-new is not in the table"));
+        assert!(found[3].contains("meridian-machine must not use meridian-storage"));
     }
 
     #[test]

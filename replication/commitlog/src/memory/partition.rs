@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, VecDeque};
 use futures::channel::oneshot;
 use meridian_model::batch::BatchHeader;
 use meridian_model::limits::{DEDUP_HORIZON_MS, DEDUP_WINDOW_BATCHES};
-use meridian_model::{Batch, LogId, Offset, ProducerId, Refusal, UnixMs, hash};
+use meridian_model::{Batch, LogId, Offset, Place, ProducerId, Refusal, SubscriptionId, UnixMs, hash};
 
+use super::subscriptions::{DelayedMessages, Subscription};
 use crate::{Appended, LogBounds, ReadError, StoredBatch};
 
 /// What is remembered of a producer.
@@ -28,6 +29,11 @@ pub(super) struct Partition {
     batches: VecDeque<StoredBatch>,
     producers: BTreeMap<ProducerId, Producer>,
     waiters: Vec<oneshot::Sender<()>>,
+    stamp: UnixMs,
+    /// When delayed batches are due, by their first offsets.
+    delayed: BTreeMap<Offset, UnixMs>,
+    pub(super) subscriptions: BTreeMap<SubscriptionId, Subscription>,
+    pub(super) dispatch_epoch: u64,
 }
 
 impl Producer {
@@ -65,6 +71,10 @@ impl Partition {
             batches: VecDeque::new(),
             producers: BTreeMap::new(),
             waiters: Vec::new(),
+            stamp: UnixMs(0),
+            delayed: BTreeMap::new(),
+            subscriptions: BTreeMap::new(),
+            dispatch_epoch: 0,
         }
     }
 
@@ -74,7 +84,7 @@ impl Partition {
         opened_at: UnixMs,
         now: UnixMs,
     ) -> Result<Appended, Refusal> {
-        self.applied_index += 1;
+        self.stamped(now);
         let header = batch.header().clone();
         let anonymous = header.producer.is_nil() && !header.is_named();
         if !anonymous && let Some(base) = self.classify(&header, opened_at, now)? {
@@ -96,8 +106,11 @@ impl Partition {
         let link = hash::key_hash(&[&self.head[..], batch.bytes()].concat()).to_be_bytes();
         self.head = [link; 4].concat().try_into().unwrap_or(self.head);
         self.end = base.plus(u64::from(header.count));
+        if header.deliver_at > self.stamp {
+            self.delayed.insert(base, header.deliver_at);
+        }
         let bytes = batch.into_bytes();
-        self.batches.push_back(StoredBatch { base, count: header.count, appended_at: now, bytes });
+        self.batches.push_back(StoredBatch { base, count: header.count, appended_at: self.stamp, bytes });
         // Whoever went away needs no word.
         self.waiters.drain(..).for_each(|waiter| waiter.send(()).unwrap_or_default());
         Ok(Appended { base, duplicate: false })
@@ -123,6 +136,35 @@ impl Partition {
             self.batches.pop_front();
         }
         self.start = self.batches.front().map_or(self.end, |batch| batch.base);
+        self.delayed = self.delayed.split_off(&self.start);
+    }
+
+    /// Another command is applied. Stamps never go back.
+    pub(super) fn stamped(&mut self, now: UnixMs) {
+        self.applied_index += 1;
+        self.stamp = self.stamp.max(now);
+    }
+
+    pub(super) fn stamp(&self) -> UnixMs {
+        self.stamp
+    }
+
+    /// Delayed batches in the order of their places.
+    pub(super) fn delayed_batches(&self) -> Vec<(Place, StoredBatch)> {
+        let row = |batch: &StoredBatch| {
+            let deliver_at = self.delayed.get(&batch.base)?;
+            Some((Place { deliver_at: *deliver_at, offset: batch.base }, batch.clone()))
+        };
+        let mut rows: Vec<_> = self.batches.iter().filter_map(row).collect();
+        rows.sort_by_key(|(place, _)| *place);
+        rows
+    }
+
+    pub(super) fn delayed_messages(&self) -> DelayedMessages {
+        let each = |(place, batch): (Place, StoredBatch)| {
+            (0..u64::from(batch.count)).map(move |number| (batch.base.plus(number), place.deliver_at))
+        };
+        self.delayed_batches().into_iter().flat_map(each).collect()
     }
 
     pub(super) fn bounds(&self) -> LogBounds {

@@ -8,6 +8,8 @@ mod producer;
 mod restore;
 mod retention;
 mod segment;
+#[cfg(any(test, feature = "small-bounds"))]
+mod small_bounds;
 mod subscription;
 #[cfg(test)]
 mod tests;
@@ -22,6 +24,8 @@ use self::core::Core;
 use self::dedup::Producers;
 pub use self::producer::ProducerView;
 pub use self::segment::Segment;
+#[cfg(any(test, feature = "small-bounds"))]
+pub use self::small_bounds::SmallBounds;
 pub use self::subscription::{
     Backlog, DelayedBatch, Destination, Dropped, DroppedBacklog, HeldBy, SettleOutcome, SubscriptionBound,
     SubscriptionRefusal, SubscriptionView, TrimHold,

@@ -1,0 +1,210 @@
+//! Decisions that wait for a commit: one settlement is in flight at most, the rest is collected.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use meridian_model::subscription::{
+    DeadLetter, DelayedRange, DelayedSettlement, Nack, Settlement,
+};
+use meridian_model::{LogId, Offset, OffsetRanges, Place, UnixMs};
+
+use super::{Places, Seat, one};
+use crate::subscription::Token;
+
+/// A request of a consumer that is answered when what it said is committed.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::subscription) struct Request {
+    pub(in crate::subscription) seat: Seat,
+    /// On which of its streams it was asked.
+    pub(in crate::subscription) stream: u64,
+    pub(in crate::subscription) number: u64,
+}
+
+/// Decisions in the order of nothing: they are about different messages.
+#[derive(Debug, Default)]
+pub(in crate::subscription) struct Pending {
+    pub(in crate::subscription) acked: Places,
+    pub(in crate::subscription) expired: Places,
+    /// Delayed messages that the reader of the main lane came across.
+    pub(in crate::subscription) passed: OffsetRanges,
+    /// Not to be delivered again before these times.
+    pub(in crate::subscription) nacked: BTreeMap<Place, UnixMs>,
+    pub(in crate::subscription) dead: BTreeMap<Place, LogId>,
+    pub(in crate::subscription) requests: Vec<Request>,
+    /// Keys of messages that are settled by this, for the kind that keeps keys together.
+    pub(in crate::subscription) keys: Vec<u64>,
+    /// What left the window in the main lane, or was passed there, and is settled by this.
+    pub(in crate::subscription) main: usize,
+    /// Messages of the delayed lane.
+    pub(in crate::subscription) delayed: usize,
+    /// Nothing is to be settled, but the stamp is to move.
+    pub(in crate::subscription) stamp_wanted: bool,
+}
+
+/// Settlements whose outcome is awaited: what was collected when the last one was answered.
+#[derive(Debug)]
+pub(in crate::subscription) struct InFlight {
+    pub(in crate::subscription) token: Token,
+    /// What is on its way.
+    pub(in crate::subscription) pending: Pending,
+    /// What follows, where it was more than one settlement may name.
+    pub(in crate::subscription) rest: VecDeque<Pending>,
+    /// The floor of the delayed lane that goes with it.
+    pub(in crate::subscription) floor: Option<Place>,
+    /// The seek epoch under which it was decided.
+    pub(in crate::subscription) seek_epoch: u64,
+}
+
+impl InFlight {
+    /// All of it.
+    pub(in crate::subscription) fn parts(&self) -> impl Iterator<Item = &Pending> {
+        std::iter::once(&self.pending).chain(&self.rest)
+    }
+
+    pub(in crate::subscription) fn parts_mut(&mut self) -> impl Iterator<Item = &mut Pending> {
+        std::iter::once(&mut self.pending).chain(&mut self.rest)
+    }
+
+    /// All of it, taken apart.
+    pub(in crate::subscription) fn into_parts(self) -> impl Iterator<Item = Pending> {
+        std::iter::once(self.pending).chain(self.rest)
+    }
+}
+
+impl Pending {
+    pub(in crate::subscription) fn is_empty(&self) -> bool {
+        !self.stamp_wanted && self.requests.is_empty() && self.items() == 0
+    }
+
+    /// How many ranges, nacks and dead letters these are, as the partition counts them.
+    pub(in crate::subscription) fn items(&self) -> usize {
+        let ranges = self.acked.ranges() + self.expired.ranges() + self.passed.ranges();
+        ranges + self.nacked.len() + self.dead.len()
+    }
+
+    /// The first message of the delayed lane that this is about.
+    pub(in crate::subscription) fn first_delayed(&self) -> Option<Place> {
+        let nacked = self.nacked.range(DELAYED_FIRST..).next().map(|(place, _)| *place);
+        let dead = self.dead.range(DELAYED_FIRST..).next().map(|(place, _)| *place);
+        let places = [self.acked.first_delayed(), self.expired.first_delayed(), nacked, dead];
+        places.into_iter().flatten().min()
+    }
+
+    /// In the partition's words.
+    pub(in crate::subscription) fn settlement(&self, floor: Option<Place>) -> Settlement {
+        let ((acked, delayed_acked), (expired, delayed_expired)) =
+            (self.acked.by_lane(), self.expired.by_lane());
+        let nack =
+            |(place, not_before): (&Place, &UnixMs)| Nack { offset: place.offset, not_before: *not_before };
+        let letter =
+            |(place, to): (&Place, &LogId)| DeadLetter { offset: place.offset, destination: *to };
+        let (main, late) = (..DELAYED_FIRST, DELAYED_FIRST..);
+        Settlement {
+            cumulative: None,
+            acked,
+            expired,
+            nacked: self.nacked.range(main).map(nack).collect(),
+            dead: self.dead.range(main).map(letter).collect(),
+            delayed: DelayedSettlement {
+                passed: self.passed.iter().collect(),
+                acked: delayed_acked,
+                expired: delayed_expired,
+                nacked: self.nacked.range(late.clone()).map(|row| (row.0.deliver_at, nack(row))).collect(),
+                dead: self.dead.range(late).map(|row| (row.0.deliver_at, letter(row))).collect(),
+                floor,
+            },
+        }
+    }
+
+    /// Takes it apart, so that none names more than `items_max`. Whoever asked is answered after the last one.
+    pub(in crate::subscription) fn split(mut self, items_max: usize) -> VecDeque<Pending> {
+        let (mut parts, items_max) = (VecDeque::new(), items_max.max(1));
+        while self.items() > items_max {
+            let mut part = Pending::default();
+            // In order: whoever passes a message passed those before it.
+            while part.passed.ranges() < items_max
+                && let Some(range) = self.passed.iter().next()
+            {
+                self.passed.remove(range);
+                part.passed.insert(range);
+            }
+            part.nacked = split_map(&mut self.nacked, items_max - part.items());
+            part.dead = split_map(&mut self.dead, items_max - part.items());
+            part.acked = self.acked.split(items_max - part.items());
+            part.expired = self.expired.split(items_max - part.items());
+            parts.push_back(part);
+        }
+        parts.push_back(self);
+        parts
+    }
+
+    /// What consumers said is done did not fail.
+    pub(in crate::subscription) fn forget_nacks(&mut self, places: DelayedRange) {
+        if !self.nacked.is_empty() {
+            self.nacked.retain(|place, _| {
+                place.deliver_at != places.deliver_at || !places.range.contains(place.offset)
+            });
+        }
+    }
+
+    /// Takes back what was not committed.
+    pub(in crate::subscription) fn absorb(&mut self, other: Pending) {
+        self.acked.absorb(other.acked);
+        self.expired.absorb(other.expired);
+        other.passed.iter().for_each(|range| drop(self.passed.insert(range)));
+        self.nacked.extend(other.nacked);
+        // What was settled meanwhile did not fail.
+        self.nacked.retain(|place, _| !self.acked.contains(*place));
+        self.dead.extend(other.dead);
+        self.requests.splice(0..0, other.requests);
+        self.keys.extend(other.keys);
+        self.main += other.main;
+        self.delayed += other.delayed;
+        self.stamp_wanted |= other.stamp_wanted;
+    }
+
+    /// Whether a message is settled by this.
+    pub(in crate::subscription) fn settles(&self, place: Place) -> bool {
+        self.acked.contains(place) || self.expired.contains(place) || self.dead.contains_key(&place)
+    }
+
+    pub(in crate::subscription) fn ack(&mut self, place: Place) {
+        self.acked.insert(one(place));
+    }
+}
+
+/// Nothing in the delayed lane comes before.
+pub(in crate::subscription) const DELAYED_FIRST: Place = Place { deliver_at: UnixMs(1), offset: Offset(0) };
+
+fn split_map<T>(map: &mut BTreeMap<Place, T>, most: usize) -> BTreeMap<Place, T> {
+    let rest = map.keys().nth(most).copied().map(|place| map.split_off(&place)).unwrap_or_default();
+    std::mem::replace(map, rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use meridian_model::OffsetRange;
+
+    use super::*;
+
+    #[test]
+    fn what_is_too_much_for_one_settlement_is_taken_apart_and_nothing_is_lost() {
+        let place = |deliver_at, offset| Place { deliver_at: UnixMs(deliver_at), offset: Offset(offset) };
+        let mut pending = Pending::default();
+        for offset in [0, 2, 4] {
+            pending.ack(place(0, offset));
+            pending.ack(place(7, offset + 20));
+            pending.expired.insert(one(place(0, offset + 40)));
+            pending.nacked.insert(place(0, offset + 60), UnixMs(1));
+            pending.dead.insert(place(8, offset + 80), LogId::from_u128(1));
+            pending.passed.insert(OffsetRange::one(Offset(offset + 100)));
+        }
+        pending.requests.push(Request { seat: Seat(1), stream: 0, number: 5 });
+        let whole = pending.settlement(None);
+        let parts = pending.split(4);
+        assert_eq!(parts.iter().map(Pending::items).collect::<Vec<_>>(), [4, 4, 4, 4, 2]);
+        assert_eq!(parts.iter().map(|part| part.requests.len()).collect::<Vec<_>>(), [0, 0, 0, 0, 1]);
+        let mut again = Pending::default();
+        parts.into_iter().for_each(|part| again.absorb(part));
+        assert_eq!(again.settlement(None), whole);
+    }
+}

@@ -1,0 +1,241 @@
+//! A dispatcher over logs in memory: from publishing to confirmed acks, and over a change of leaders.
+
+use std::sync::Arc;
+
+use futures::executor::block_on;
+use meridian_commitlog::memory::MemoryLog;
+use meridian_commitlog::{Append, ConsumerId, CursorError, Cursors, Mandate, ReadCommitted};
+use meridian_deliver::subscription::{
+    Action, BatchMeta, Delivery, DispatchBounds, Dispatcher, Event, Join, MessageMeta, Said,
+};
+use meridian_model::subscription::{Settlement, SubscriptionKind, SubscriptionRules};
+use meridian_model::{Batch, BatchBuilder, Codec, GroupId, LogId, Message, Offset, OffsetRange};
+use meridian_model::{SubscriptionId, UnixMs, batch::decode_messages, hash::key_hash};
+
+const GROUP: GroupId = GroupId(3);
+const SUBSCRIPTION: SubscriptionId = SubscriptionId(11);
+const NOW: UnixMs = UnixMs(1_000_000_000_000);
+const ALICE: ConsumerId = ConsumerId(1);
+const BOB: ConsumerId = ConsumerId(2);
+
+/// Carries out what a dispatcher wants, over a log in memory.
+struct Daemon {
+    log: Arc<MemoryLog>,
+    dispatcher: Dispatcher,
+    now: UnixMs,
+    delivered: Vec<Delivery>,
+    confirmed: Vec<(ConsumerId, u64)>,
+}
+
+impl Daemon {
+    fn begin(log: &Arc<MemoryLog>, now: UnixMs) -> Self {
+        let standing = block_on(log.begin_dispatch(GROUP, SUBSCRIPTION)).expect("begins");
+        let bounds = log.bounds(GROUP).expect("is here");
+        let dispatcher = Dispatcher::new(standing, bounds, DispatchBounds::default(), now);
+        Self { log: Arc::clone(log), dispatcher, now, delivered: Vec::new(), confirmed: Vec::new() }
+    }
+
+    /// Tells the dispatcher, and whatever follows from that.
+    fn tell(&mut self, event: Event) {
+        let mut events = vec![event];
+        while let Some(event) = events.pop() {
+            let mut actions = Vec::new();
+            self.dispatcher.handle(self.now, event, &mut actions);
+            events.extend(actions.into_iter().filter_map(|action| self.act(action)));
+        }
+    }
+
+    fn pass(&mut self, ms: u64) {
+        self.log.pass(ms);
+        self.now = self.now.plus_ms(ms);
+        self.tell(Event::Tick);
+    }
+
+    fn act(&mut self, action: Action) -> Option<Event> {
+        let log = Arc::clone(&self.log);
+        match action {
+            Action::Fetch { fetch, from, bytes } => {
+                let read = block_on(log.read(GROUP, from, bytes)).expect("reads");
+                let batches = read.iter().map(|b| described(b.base, b.appended_at, &b.bytes)).collect();
+                Some(Event::Fetched { fetch, batches })
+            }
+            Action::FetchDelayed { fetch, from, through, bytes } => {
+                let page = block_on(log.delayed(GROUP, from, through, bytes)).expect("reads");
+                let batches =
+                    page.batches.iter().map(|b| described(b.base, b.appended_at, &b.bytes)).collect();
+                Some(Event::Due { fetch, batches, next: page.next, due_next: page.due_next })
+            }
+            Action::Settle { token, mandate, settlement } => {
+                Some(match block_on(log.settle(GROUP, mandate, settlement)) {
+                    Ok(done) => Event::Committed { token, stamp: done.stamp, outbox_room: done.outbox_room },
+                    Err(error) => Event::CommitFailed(token, error),
+                })
+            }
+            Action::Own { token, consumer } => {
+                let epoch = self.dispatcher.epochs().dispatch;
+                Some(match block_on(log.own(GROUP, SUBSCRIPTION, epoch, consumer)) {
+                    Ok(epoch) => Event::Owned(token, epoch),
+                    Err(error) => Event::OwnFailed(token, error),
+                })
+            }
+            Action::Deliver(delivery) => {
+                self.delivered.push(delivery);
+                None
+            }
+            Action::Confirm { consumer, request } => {
+                self.confirmed.push((consumer, request));
+                None
+            }
+            Action::WakeAt(_) => None,
+            other => panic!("nobody asked for {other:?}"),
+        }
+    }
+
+    fn join(&mut self, consumer: ConsumerId, kind: SubscriptionKind, holds: Vec<Offset>) {
+        self.tell(Event::Joined(Join {
+            consumer,
+            kind,
+            priority: 0,
+            ranges: Vec::new(),
+            holds,
+            seek_epoch: 0,
+        }));
+        self.tell(Event::Credit { consumer, messages: 1_000, bytes: 1_000_000 });
+    }
+
+    fn ack(&mut self, delivery: &Delivery, request: u64) {
+        let (consumer, under) = (delivery.consumer, delivery.under);
+        let about = vec![OffsetRange::one(delivery.offset)];
+        self.tell(Event::Ack(Said { consumer, request, under, about }));
+    }
+
+    fn floor(&self) -> Offset {
+        self.log.standing(GROUP, SUBSCRIPTION).expect("is here").floor
+    }
+}
+
+fn described(base: Offset, appended_at: UnixMs, bytes: &bytes::Bytes) -> BatchMeta {
+    let batch = Batch::verify(bytes.clone()).expect("a batch");
+    let meta = |message: &Message| MessageMeta {
+        key_hash: message.key.as_deref().map_or(0, key_hash),
+        bytes: message.body.len() as u32,
+    };
+    BatchMeta {
+        base,
+        appended_at,
+        deliver_at: batch.header().deliver_at,
+        expire_at: batch.header().expire_at,
+        messages: decode_messages(&batch).expect("messages").iter().map(meta).collect(),
+    }
+}
+
+/// A batch of `count` messages, to be delivered at a time; zero is at once.
+fn batch(count: u64, deliver_at: UnixMs) -> Batch {
+    let mut builder = BatchBuilder::new(Codec::None);
+    (0..count).for_each(|number| builder.push(&Message::new(format!("message {number}"))));
+    let plain = builder.build().expect("a batch");
+    let mut header = plain.header().clone();
+    header.deliver_at = deliver_at;
+    let mut bytes = Vec::new();
+    header.encode(&mut bytes);
+    bytes.extend_from_slice(&plain.bytes()[plain.header().header_bytes()..]);
+    Batch::verify(bytes.into()).expect("a batch")
+}
+
+fn append(log: &MemoryLog, batch: Batch) {
+    block_on(async { log.append(GROUP, batch, NOW, Box::new(())).await?.await }).expect("stored");
+}
+
+fn log(kind: SubscriptionKind) -> Arc<MemoryLog> {
+    let log = Arc::new(MemoryLog::new(NOW));
+    log.create(GROUP);
+    let rules = SubscriptionRules { kind, attempts_max: Some(3), ..SubscriptionRules::default() };
+    log.subscribe(GROUP, SUBSCRIPTION, rules, Some(LogId::from_u128(5)));
+    log
+}
+
+/// SUB-1, SUB-2.
+#[test]
+fn what_is_acked_is_confirmed_and_moves_the_floor() {
+    let log = log(SubscriptionKind::Shared);
+    (0..3).for_each(|_| append(&log, batch(4, UnixMs(0))));
+    let mut daemon = Daemon::begin(&log, NOW);
+    daemon.join(ALICE, SubscriptionKind::Shared, Vec::new());
+    daemon.join(BOB, SubscriptionKind::Shared, Vec::new());
+    let offsets: Vec<u64> = daemon.delivered.iter().map(|delivery| delivery.offset.0).collect();
+    assert_eq!(offsets, (0..12).collect::<Vec<_>>(), "all of them, once");
+    for (delivery, request) in daemon.delivered.clone().iter().rev().zip(1..) {
+        daemon.ack(delivery, request);
+    }
+    assert_eq!((daemon.confirmed.len(), daemon.floor()), (12, Offset(12)));
+}
+
+/// SUB-1: what was held is kept by whoever says so, and the rest is delivered again after the grace.
+#[test]
+fn consumers_keep_what_they_hold_over_a_change_of_leaders() {
+    let log = log(SubscriptionKind::Shared);
+    append(&log, batch(6, UnixMs(0)));
+    let mut daemon = Daemon::begin(&log, NOW);
+    daemon.join(ALICE, SubscriptionKind::Shared, Vec::new());
+    let before = daemon.delivered.clone();
+    daemon.ack(&before[0], 1);
+
+    let mut daemon = Daemon::begin(&log, NOW);
+    daemon.join(ALICE, SubscriptionKind::Shared, vec![Offset(1), Offset(2)]);
+    daemon.join(BOB, SubscriptionKind::Shared, Vec::new());
+    assert!(daemon.delivered.is_empty(), "there is grace");
+    daemon.pass(2_000);
+    let again: Vec<u64> = daemon.delivered.iter().map(|delivery| delivery.offset.0).collect();
+    assert_eq!(again, [3, 4, 5]);
+    daemon.ack(&before[1], 2);
+    daemon.ack(&before[5], 3);
+    daemon.confirmed.sort_unstable();
+    assert_eq!(daemon.confirmed, [(ALICE, 2), (ALICE, 3)], "late acks count, whoever has the message now");
+    let standing = log.standing(GROUP, SUBSCRIPTION).expect("is here");
+    assert_eq!((standing.floor, standing.settled), (Offset(2), vec![OffsetRange::one(Offset(5))]));
+}
+
+/// SUB-6: the clock alone is not enough, and no message comes along that would move the stamp.
+#[test]
+fn a_delayed_message_is_delivered_when_a_stamp_says_that_it_is_due() {
+    let log = log(SubscriptionKind::Shared);
+    append(&log, batch(1, NOW.plus_ms(500)));
+    append(&log, batch(1, UnixMs(0)));
+    let mut daemon = Daemon::begin(&log, NOW);
+    daemon.join(ALICE, SubscriptionKind::Shared, Vec::new());
+    assert_eq!(daemon.delivered.len(), 1, "the other one");
+    daemon.ack(&daemon.delivered[0].clone(), 1);
+    assert_eq!(daemon.floor(), Offset(2), "what is delayed is no hole");
+    daemon.pass(499);
+    assert_eq!(daemon.delivered.len(), 1);
+    daemon.pass(1);
+    assert_eq!(daemon.delivered.last().map(|delivery| delivery.offset), Some(Offset(0)));
+    daemon.ack(&daemon.delivered[1].clone(), 2);
+    assert_eq!(daemon.confirmed.len(), 2);
+}
+
+/// SUB-3: the owner is committed before it gets anything, and an earlier dispatcher cannot settle for it.
+#[test]
+fn an_owner_is_committed_and_what_came_before_is_fenced() {
+    let log = log(SubscriptionKind::Failover);
+    append(&log, batch(2, UnixMs(0)));
+    let mut daemon = Daemon::begin(&log, NOW);
+    daemon.join(ALICE, SubscriptionKind::Failover, Vec::new());
+    let standing = log.standing(GROUP, SUBSCRIPTION).expect("is here");
+    assert_eq!((standing.owner, standing.owner_epoch), (Some(ALICE), 1));
+    assert!(daemon.delivered.iter().all(|delivery| delivery.under.owner == 1));
+    let old = daemon.delivered[0].under;
+    let mut daemon = Daemon::begin(&log, NOW);
+    daemon.join(BOB, SubscriptionKind::Failover, Vec::new());
+    daemon.pass(2_000);
+    assert_eq!(daemon.delivered.len(), 2, "once the owner from before had its time to come back");
+    let mandate = Mandate {
+        subscription: SUBSCRIPTION,
+        dispatch_epoch: old.dispatch,
+        owner_epoch: old.owner,
+        seek_epoch: old.seek,
+    };
+    let acked = vec![OffsetRange::one(Offset(0))];
+    let late = block_on(log.settle(GROUP, mandate, Settlement { acked, ..Settlement::default() }));
+    assert!(matches!(late, Err(CursorError::Refused(_))), "{late:?}");
+}
