@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use meridian_deliver::subscription::{Action, Delivery, Epochs, Revoked};
+use meridian_model::Place;
 use meridian_model::limits::RPC_BYTES_MAX;
 use meridian_proto::v1::subscribe_response::Response;
 use meridian_proto::v1::{
-    DeliveredBatches, DeliveredMessage, DeliveredMessages, DeliveryEpochs, OffsetRange, RevokeReason,
+    DeliveredBatches, DeliveredMessage, DeliveredMessages, DeliveredRange, DeliveryEpochs, RevokeReason,
     StoredBatch, StoredMessage, SubscribeConfirmed, SubscribeDrained, SubscribeRefused, SubscribeRevoked,
 };
 
@@ -59,25 +60,26 @@ impl Frames {
     }
 
     fn message(&mut self, delivery: &Delivery, opened: &Opened) -> bool {
-        let Ok(message) = opened.message(delivery.offset) else { return false };
+        let Ok(message) = opened.message(delivery.place.offset) else { return false };
         let header = opened.batch().header();
         let stored = StoredMessage {
-            offset: delivery.offset.0,
+            offset: delivery.place.offset.0,
             appended_at_ms: opened.stored.appended_at.0,
             key: message.key.clone(),
             properties: message.properties.iter().cloned().collect(),
             body: message.body.clone(),
             producer_id: opened.producer.clone(),
             producer_epoch: header.epoch,
-            sequence: header.first_sequence + (delivery.offset.0 - opened.base().0),
+            sequence: header.first_sequence + (delivery.place.offset.0 - opened.base().0),
         };
         self.bytes += message.size_bytes();
         let delivered = DeliveredMessage {
             message: Some(stored),
             attempt: delivery.attempt,
             lease_until_ms: delivery.lease_until.0,
+            deliver_at_ms: delivery.place.deliver_at.0,
         };
-        let (under, credit_bytes) = (Some(epochs(delivery.under)), opened.credit_bytes(delivery.offset));
+        let (under, credit_bytes) = (Some(epochs(delivery.under)), opened.credit_bytes(delivery.place.offset));
         match self.frames.last_mut() {
             Some(Response::Messages(frame)) if frame.epochs == under && self.bytes <= FRAME_BYTES => {
                 frame.messages.push(delivered);
@@ -94,10 +96,10 @@ impl Frames {
     }
 
     fn batch(&mut self, delivery: &Delivery, opened: &Opened) {
-        let (offset, under) = (delivery.offset.0, Some(epochs(delivery.under)));
+        let under = Some(epochs(delivery.under));
         let bytes = opened.stored.bytes.len();
         let (attempt, lease_until_ms) = (delivery.attempt, delivery.lease_until.0);
-        let credit_bytes = opened.credit_bytes(delivery.offset);
+        let credit_bytes = opened.credit_bytes(delivery.place.offset);
         if let Some(Response::Batches(frame)) = self.frames.last_mut()
             && frame.epochs == under
             && (frame.attempt, frame.lease_until_ms) == (attempt, lease_until_ms)
@@ -109,10 +111,7 @@ impl Frames {
                     frame.batches.push(stored(opened));
                 }
                 frame.credit_bytes += credit_bytes;
-                match frame.ranges.last_mut() {
-                    Some(range) if range.to == offset => range.to += 1,
-                    _ => frame.ranges.push(OffsetRange { from: offset, to: offset + 1 }),
-                }
+                add(&mut frame.ranges, delivery.place);
                 return;
             }
         }
@@ -121,7 +120,7 @@ impl Frames {
             source: self.source,
             epochs: under,
             batches: vec![stored(opened)],
-            ranges: vec![OffsetRange { from: offset, to: offset + 1 }],
+            ranges: vec![one(delivery.place)],
             attempt,
             lease_until_ms,
             credit_bytes,
@@ -143,12 +142,12 @@ impl Frames {
                 let request = request.unwrap_or_default();
                 self.frames.push(Response::Refused(SubscribeRefused { request, failure }));
             }
-            Action::Revoke { offset, why, .. } => {
+            Action::Revoke { place, why, .. } => {
                 let (source, why) = (self.source, reason(*why) as i32);
                 match self.frames.last_mut() {
-                    Some(Response::Revoked(frame)) if frame.reason == why => frame.offsets.push(offset.0),
+                    Some(Response::Revoked(frame)) if frame.reason == why => add(&mut frame.ranges, *place),
                     _ => {
-                        let frame = SubscribeRevoked { source, offsets: vec![offset.0], reason: why };
+                        let frame = SubscribeRevoked { source, ranges: vec![one(*place)], reason: why };
                         self.frames.push(Response::Revoked(frame));
                     }
                 }
@@ -156,6 +155,22 @@ impl Frames {
             Action::DrainComplete(_) => self.frames.push(Response::Drained(SubscribeDrained {})),
             _ => {}
         }
+    }
+}
+
+fn one(place: Place) -> DeliveredRange {
+    DeliveredRange {
+        from: place.offset.0,
+        to: place.offset.0 + 1,
+        deliver_at_ms: place.deliver_at.0,
+    }
+}
+
+/// One more message, in the last range if it follows.
+fn add(ranges: &mut Vec<DeliveredRange>, place: Place) {
+    match ranges.last_mut() {
+        Some(range) if range.to == place.offset.0 && range.deliver_at_ms == place.deliver_at.0 => range.to += 1,
+        _ => ranges.push(one(place)),
     }
 }
 

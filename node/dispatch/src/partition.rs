@@ -4,14 +4,15 @@ mod acting;
 mod arriving;
 mod finishing;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use meridian_commitlog::{CursorError, Tail};
-use meridian_deliver::subscription::{Action, Event, Leaving};
+use meridian_commitlog::{CursorError, Mandate, Tail};
+use meridian_deliver::subscription::{Action, Event, Leaving, Token};
+use meridian_model::subscription::Settlement;
 use meridian_model::{ConsumerId, GroupId, SubscriptionId, UnixMs};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -20,7 +21,7 @@ use crate::attached::Arrival;
 use crate::pages::Pages;
 use crate::room::Room;
 use crate::served::{Served, State};
-use crate::work::Work;
+use crate::work::{For, Work};
 
 /// How often leadership, the log's start and consumers that went are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -37,6 +38,14 @@ pub(crate) struct Partition {
     served: BTreeMap<SubscriptionId, Served>,
     pages: Pages,
     work: FuturesUnordered<Work>,
+    /// Decided, and not proposed yet.
+    to_settle: VecDeque<(For, Token, Mandate, Settlement)>,
+    /// Whether a round of settlements is in flight.
+    settling: bool,
+    /// Subscriptions that were served here before.
+    seen: BTreeSet<SubscriptionId>,
+    /// Those that begin: whether consumers of an earlier dispatcher are waited for.
+    awaits: BTreeMap<SubscriptionId, bool>,
     /// Not done yet, in order.
     actions: VecDeque<(SubscriptionId, Action)>,
     /// For consumers, in order for each.
@@ -59,6 +68,10 @@ impl Partition {
             served: BTreeMap::new(),
             pages,
             work: FuturesUnordered::new(),
+            to_settle: VecDeque::new(),
+            settling: false,
+            seen: BTreeSet::new(),
+            awaits: BTreeMap::new(),
             actions: VecDeque::new(),
             told: BTreeMap::new(),
             out: Vec::new(),
@@ -176,11 +189,13 @@ impl Partition {
         else {
             return;
         };
-        let glance = self.room.cursors.glance(self.group, id);
-        let Ok(glance) = glance.inspect_err(|error| self.over |= matches!(error, CursorError::NotLeader { .. }))
-        else {
-            self.served.remove(&id);
-            return;
+        let glance = match self.room.cursors.glance(self.group, id) {
+            Ok(glance) => glance,
+            Err(error) => {
+                self.over |= matches!(error, CursorError::NotLeader { .. });
+                self.served.remove(&id);
+                return;
+            }
         };
         let to = self.room.letterbox.destination(self.group, id);
         let sought = glance.seek_epoch > dispatcher.epochs().seek;

@@ -38,8 +38,6 @@ pub(crate) struct Served {
     pub(crate) rules_at: Option<u64>,
     /// Where the dispatcher believes that dead letters go.
     pub(crate) destination: Option<LogId>,
-    /// Who waits for a seek.
-    pub(crate) seeks: Vec<(ConsumerId, u64)>,
     /// Since when nobody takes part.
     pub(crate) idle_since: Option<UnixMs>,
 }
@@ -53,7 +51,6 @@ impl Served {
             wake_at: None,
             rules_at: None,
             destination: None,
-            seeks: Vec::new(),
             idle_since: None,
         }
     }

@@ -2,9 +2,10 @@
 
 use meridian_model::ConsumerId;
 use meridian_deliver::subscription::{Epochs, Event, Said};
-use meridian_model::{Offset, OffsetRange, Start, UnixMs};
+use meridian_model::subscription::DelayedRange;
+use meridian_model::{Offset, OffsetRange, Place, Start, UnixMs};
 use meridian_proto::v1::subscribe_request::Request;
-use meridian_proto::v1::{DeliveryEpochs, Failure, SubscriptionStart, subscription_start};
+use meridian_proto::v1::{DeliveredRange, DeliveryEpochs, Failure, SubscriptionStart, subscription_start};
 
 /// Ranges or offsets that one request may name.
 const NAMED_MAX: usize = 4_096;
@@ -45,6 +46,30 @@ pub(crate) fn start(to: Option<SubscriptionStart>) -> Start {
     }
 }
 
+/// Messages that were delivered, as their deliveries named them.
+fn range(range: &DeliveredRange) -> DelayedRange {
+    let messages = OffsetRange::new(Offset(range.from), Offset(range.to));
+    DelayedRange { deliver_at: UnixMs(range.deliver_at_ms), range: messages }
+}
+
+pub(crate) fn places(range: &DeliveredRange) -> impl Iterator<Item = Place> + use<> {
+    let deliver_at = UnixMs(range.deliver_at_ms);
+    (range.from..range.to).map(move |offset| Place { deliver_at, offset: Offset(offset) })
+}
+
+fn messages(ranges: &[DeliveredRange]) -> usize {
+    let each = ranges.iter().map(|range| range.to.saturating_sub(range.from) as usize);
+    each.fold(0, usize::saturating_add)
+}
+
+fn sound(ranges: &[DeliveredRange]) -> bool {
+    !ranges.is_empty() && ranges.iter().all(|range| range.from < range.to)
+}
+
+fn nonsense() -> Failure {
+    Failure::invalid("ranges", "one is empty, or none is given")
+}
+
 /// What a consumer means by a request.
 pub(crate) fn understand(consumer: ConsumerId, request: Request) -> Meaning {
     let event = match request {
@@ -66,29 +91,32 @@ pub(crate) fn understand(consumer: ConsumerId, request: Request) -> Meaning {
                 }
                 Some(below) => Event::AckCumulative(Said { consumer, request, under, about: Offset(below) }),
                 None => {
-                    if ack.ranges.iter().any(|range| range.from >= range.to) || ack.ranges.is_empty() {
-                        return wrong(request, Failure::invalid("ranges", "one is empty, or none is given"));
+                    if !sound(&ack.ranges) {
+                        return wrong(request, nonsense());
                     }
-                    let range = |range: meridian_proto::v1::OffsetRange| {
-                        OffsetRange::new(Offset(range.from), Offset(range.to))
-                    };
-                    let about = ack.ranges.into_iter().map(range).collect();
+                    let about = ack.ranges.iter().map(range).collect();
                     Event::Ack(Said { consumer, request, under, about })
                 }
             }
         }
         Request::Nack(nack) => {
-            if let Some(wrong) = too_many(nack.request, "offsets", nack.offsets.len()) {
+            if let Some(wrong) = too_many(nack.request, "ranges", messages(&nack.ranges)) {
                 return wrong;
             }
-            let about = nack.offsets.into_iter().map(Offset).collect();
+            if !sound(&nack.ranges) {
+                return wrong(nack.request, nonsense());
+            }
+            let about = nack.ranges.iter().flat_map(places).collect();
             Event::Nack(Said { consumer, request: nack.request, under: epochs(nack.epochs), about })
         }
         Request::Extend(extend) => {
-            if let Some(wrong) = too_many(extend.request, "offsets", extend.offsets.len()) {
+            if let Some(wrong) = too_many(extend.request, "ranges", messages(&extend.ranges)) {
                 return wrong;
             }
-            let about = extend.offsets.into_iter().map(Offset).collect();
+            if !sound(&extend.ranges) {
+                return wrong(extend.request, nonsense());
+            }
+            let about = extend.ranges.iter().flat_map(places).collect();
             Event::Extend(Said { consumer, request: extend.request, under: epochs(extend.epochs), about })
         }
         Request::Seek(seek) => return Meaning::Seek { request: seek.request, to: start(seek.to) },

@@ -434,7 +434,7 @@ pub struct AttachOpen {
     pub key_ranges: ::prost::alloc::vec::Vec<super::super::v1::KeyRange>,
     /// What the consumer holds from before, and under which seek epoch it was delivered.
     #[prost(message, repeated, tag = "8")]
-    pub holds: ::prost::alloc::vec::Vec<super::super::v1::OffsetRange>,
+    pub holds: ::prost::alloc::vec::Vec<super::super::v1::DeliveredRange>,
     #[prost(uint64, tag = "9")]
     pub seek_epoch: u64,
     #[prost(bool, tag = "10")]

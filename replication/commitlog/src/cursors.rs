@@ -53,6 +53,32 @@ pub struct DelayedPage {
     pub due_next: Option<UnixMs>,
 }
 
+/// Where a partition stands that this node leads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tail {
+    /// The first offset kept.
+    pub start: Offset,
+    /// The next offset.
+    pub end: Offset,
+    /// The last stamp.
+    pub stamp: UnixMs,
+    /// Delayed messages since the log began: it tells that there are new ones.
+    pub delayed_messages: u64,
+}
+
+/// The little of a subscription that others than its dispatcher change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Glance {
+    /// How often it went elsewhere.
+    pub seek_epoch: u64,
+    /// The control index of its rules.
+    pub rules_at: u64,
+    /// Dead letters for which there is room.
+    pub outbox_room: usize,
+    /// Messages that are still to be settled.
+    pub backlog_messages: u64,
+}
+
 /// What a partition keeps of its subscriptions.
 ///
 /// - `Ok` of whatever changes something means: committed by a quorum and applied.
@@ -70,6 +96,13 @@ pub struct DelayedPage {
 /// - Dropping a call does not take its command back.
 #[async_trait]
 pub trait Cursors: Send + Sync + 'static {
+    /// Where the partition stands. Fails unless this node leads it, as far as it knows. Cheap.
+    fn tail(&self, group: GroupId) -> Result<Tail, CursorError>;
+
+    /// What others may have changed of a subscription. Fails as [`Cursors::tail`], or where there is no such
+    /// subscription. Cheap.
+    fn glance(&self, group: GroupId, subscription: SubscriptionId) -> Result<Glance, CursorError>;
+
     /// What is applied of a subscription, on this replica, which may be behind. Right after a call that changed
     /// something it is at least as new as that.
     fn standing(&self, group: GroupId, subscription: SubscriptionId) -> Result<Standing, CursorError>;

@@ -10,6 +10,7 @@ mod read;
 
 pub use append::{Append, AppendError, Appended, Share, Ticket};
 pub use cursors::{
-    CursorBound, CursorError, CursorRefusal, Cursors, DelayedPage, Mandate, SeekTo, Settled, Standing,
+    CursorBound, CursorError, CursorRefusal, Cursors, DelayedPage, Glance, Mandate, SeekTo, Settled,
+    Standing, Tail,
 };
 pub use read::{LogBounds, ReadCommitted, ReadError, StoredBatch};

@@ -5,12 +5,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use meridian_commitlog::{
-    CursorError, CursorRefusal, Cursors, DelayedPage, Glance, Mandate, Settled, Standing, Tail,
+    CursorBound, CursorError, CursorRefusal, Cursors, DelayedPage, Glance, Mandate, SeekTo, Settled, Standing,
+    Tail,
 };
-use meridian_machine::command::{Command, SettlePart, StartAt, SubscriptionCommand};
-use meridian_machine::partition::{PartitionMachine, PartitionReply, SettleOutcome, SubscriptionView};
+use meridian_machine::Command;
+use meridian_machine::command::{SettlePart, StartAt, SubscriptionCommand};
+use meridian_machine::partition::{
+    PartitionMachine, PartitionReply, SettleOutcome, SubscriptionBound, SubscriptionRefusal, SubscriptionView,
+};
 use meridian_model::limits::DEAD_LETTERS_MAX;
-use meridian_model::subscription::Settlement;
+use meridian_model::subscription::{DelayedRange, Settlement};
 use meridian_model::{ConsumerId, GroupId, Offset, Place, SubscriptionId, UnixMs};
 
 use crate::delayed_index;
@@ -58,22 +62,57 @@ fn outbox_room(sub: &SubscriptionView<'_>) -> usize {
 }
 
 fn standing(machine: &PartitionMachine, sub: SubscriptionView<'_>) -> Standing {
+    let delayed_settled = sub.delayed_settled().flat_map(|(deliver_at, settled)| {
+        settled.iter().map(move |range| DelayedRange { deliver_at, range })
+    });
     Standing {
         subscription: sub.id(),
         rules: sub.rules().clone(),
         dispatch_epoch: machine.dispatch_epoch(),
-        dispatched_before: true,
         owner: sub.owner(),
         owner_epoch: sub.owner_epoch(),
         seek_epoch: sub.seek_epoch(),
         floor: sub.floor(),
         settled: sub.settled().iter().collect(),
+        delayed_from: sub.delayed_from(),
         delayed_floor: sub.delayed_floor(),
-        delayed_settled: Default::default(),
-        attempts: Default::default(),
-        dead_letters_to: None,
+        delayed_settled: delayed_settled.collect(),
+        attempts: sub.attempts().collect(),
         outbox_room: outbox_room(&sub),
+        destinations: sub.outbox().map(|(destination, _)| destination).collect(),
         stamp: machine.last_stamp(),
+    }
+}
+
+fn bound(bound: SubscriptionBound) -> CursorBound {
+    match bound {
+        SubscriptionBound::Subscriptions => CursorBound::Subscriptions,
+        SubscriptionBound::SettledRanges => CursorBound::SettledRanges,
+        SubscriptionBound::SettledDelayed => CursorBound::SettledDelayed,
+        SubscriptionBound::Attempts => CursorBound::Attempts,
+        SubscriptionBound::DeadLetters => CursorBound::DeadLetters,
+        SubscriptionBound::Destinations => CursorBound::Destinations,
+        SubscriptionBound::Parts => CursorBound::Parts,
+        SubscriptionBound::Items => CursorBound::Items,
+    }
+}
+
+fn refused(refusal: SubscriptionRefusal) -> CursorRefusal {
+    match refusal {
+        SubscriptionRefusal::Unknown => CursorRefusal::Unknown,
+        SubscriptionRefusal::StaleControl { current } => CursorRefusal::StaleControl { current },
+        SubscriptionRefusal::StaleSeek { current } => CursorRefusal::StaleSeek { current },
+        SubscriptionRefusal::StaleOwner { current } => CursorRefusal::StaleOwner { current },
+        SubscriptionRefusal::NotOwned => CursorRefusal::NotOwned,
+        SubscriptionRefusal::BeyondEnd { end } => CursorRefusal::BeyondEnd { end },
+        SubscriptionRefusal::NotDue { deliver_at } => CursorRefusal::NotDue { deliver_at },
+        SubscriptionRefusal::NotDelayed => CursorRefusal::NotDelayed,
+        SubscriptionRefusal::NotLastAttempt { count } => CursorRefusal::NotLastAttempt { count },
+        SubscriptionRefusal::FloorPassesAttempt => CursorRefusal::FloorPassesAttempt,
+        SubscriptionRefusal::WrongRank { least, most } => CursorRefusal::WrongRank { least, most },
+        SubscriptionRefusal::NeverSent => CursorRefusal::NeverSent,
+        SubscriptionRefusal::Sealed => CursorRefusal::Sealed,
+        SubscriptionRefusal::Bound(reached) => CursorRefusal::Bound(bound(reached)),
     }
 }
 
@@ -84,7 +123,7 @@ impl Group {
     ) -> Result<PartitionReply, CursorError> {
         let command = Command::from(command(self.stamp()));
         match self.propose(&command, COMMAND_MAX).await? {
-            (_, Reply::Partition(PartitionReply::SubscriptionRefused(refusal))) => Err(refused(refusal)),
+            (_, Reply::Partition(PartitionReply::SubscriptionRefused(refusal))) => Err(refused(refusal).into()),
             (_, Reply::Partition(reply)) => Ok(reply),
             (_, other) => Err(CursorError::Indeterminate(format!("answered with {other}"))),
         }
@@ -113,21 +152,19 @@ impl Cursors for Registry {
             seek_epoch: sub.seek_epoch(),
             rules_at: sub.control_index(),
             outbox_room: outbox_room(&sub),
+            backlog_messages: sub.backlog().main + sub.backlog().delayed,
         })
     }
 
     fn standing(&self, group: GroupId, id: SubscriptionId) -> Result<Standing, CursorError> {
-        look(&*self.led(group)?, id, standing)
+        let here = self.get(group).ok_or(CursorError::NotLeader { leader: None })?;
+        look(&here, id, standing)
     }
 
-    async fn begin_dispatch(&self, group: GroupId, id: SubscriptionId) -> Result<Standing, CursorError> {
+    async fn begin_dispatch(&self, group: GroupId) -> Result<u64, CursorError> {
         let group = self.led(group)?;
-        let before = look(&group, id, |machine, _| machine.dispatch_epoch() > 0)?;
         match group.command(|stamp| SubscriptionCommand::BeginDispatch { stamp }).await? {
-            PartitionReply::DispatchBegun { epoch } => {
-                let standing = look(&group, id, standing)?;
-                Ok(Standing { dispatch_epoch: epoch, dispatched_before: before, ..standing })
-            }
+            PartitionReply::DispatchBegun { epoch } => Ok(epoch),
             other => Err(unexpected(&other)),
         }
     }
@@ -135,45 +172,51 @@ impl Cursors for Registry {
     async fn settle(
         &self,
         group: GroupId,
-        mandate: Mandate,
-        settlement: Settlement,
-    ) -> Result<Settled, CursorError> {
+        parts: Vec<(Mandate, Settlement)>,
+    ) -> Result<Vec<Result<Settled, CursorRefusal>>, CursorError> {
         let group = self.led(group)?;
-        let id = mandate.subscription;
-        let owned = look(&group, id, |_, sub| sub.rules().kind.is_owned())?;
-        let part = SettlePart {
-            id,
+        let ids: Vec<SubscriptionId> = parts.iter().map(|(mandate, _)| mandate.subscription).collect();
+        let part = |(mandate, settlement): (Mandate, Settlement)| SettlePart {
+            id: mandate.subscription,
             seek_epoch: mandate.seek_epoch,
-            owner_epoch: owned.then_some(mandate.owner_epoch),
+            owner_epoch: mandate.owner_epoch,
             settlement,
         };
-        let (stamp, outcome) = group.settler().settle(part).await?;
-        match outcome {
+        let (stamp, parts) = (group.stamp(), parts.into_iter().map(part).collect());
+        let reply = group.command(|_| SubscriptionCommand::Settle { stamp, parts }).await?;
+        let PartitionReply::Settled(outcomes) = reply else { return Err(unexpected(&reply)) };
+        let settled = |(outcome, id): (SettleOutcome, SubscriptionId)| match outcome {
             SettleOutcome::Applied => {
-                Ok(Settled { stamp, outbox_room: look(&group, id, |_, sub| outbox_room(&sub))? })
+                let room = look(&group, id, |_, sub| outbox_room(&sub));
+                Ok(Settled { stamp, outbox_room: room.unwrap_or_default() })
             }
             SettleOutcome::Refused(refusal) => Err(refused(refusal)),
-        }
+        };
+        Ok(outcomes.into_iter().zip(ids).map(settled).collect())
     }
 
     async fn own(
         &self,
         group: GroupId,
         id: SubscriptionId,
-        consumer: ConsumerId,
+        owner: Option<ConsumerId>,
     ) -> Result<u64, CursorError> {
         let group = self.led(group)?;
-        let own = |stamp| SubscriptionCommand::Own { stamp, id, owner: Some(consumer) };
-        match group.command(own).await? {
+        match group.command(|stamp| SubscriptionCommand::Own { stamp, id, owner }).await? {
             PartitionReply::Owned { epoch } => Ok(epoch),
             other => Err(unexpected(&other)),
         }
     }
 
-    async fn seek(&self, group: GroupId, id: SubscriptionId, to: Offset) -> Result<Standing, CursorError> {
+    async fn seek(&self, group: GroupId, id: SubscriptionId, to: SeekTo) -> Result<Standing, CursorError> {
         let group = self.led(group)?;
-        let delayed_before = delayed_index::rank(&group, to).await?;
-        let to = StartAt::Offset { offset: to, delayed_before };
+        let to = match to {
+            SeekTo::Earliest => StartAt::Earliest,
+            SeekTo::Latest => StartAt::Latest,
+            SeekTo::Offset(offset) => {
+                StartAt::Offset { offset, delayed_before: delayed_index::rank(&group, offset).await? }
+            }
+        };
         match group.command(|stamp| SubscriptionCommand::Seek { stamp, id, to }).await? {
             PartitionReply::Sought { .. } => look(&group, id, standing),
             other => Err(unexpected(&other)),

@@ -22,7 +22,6 @@ use crate::machine_store::MachineStore;
 use crate::network::{GroupNetwork, Links, Standing};
 use crate::proposer::{ProposeError, Proposer};
 use crate::quiet::{self, Lease, QUIET_SILENCE_MAX, Quiet};
-use crate::settler::Settler;
 use crate::timing::GroupConfig;
 use crate::types::{CommandBytes, Raft, ReplicaNode, Reply, TypeConfig};
 use crate::view::{Applied, GroupView};
@@ -64,7 +63,6 @@ pub struct Group {
     raft: Raft,
     view: Arc<GroupView>,
     proposer: Proposer,
-    settler: Settler,
     parts: GroupParts,
     snapshot_in: Arc<Mutex<()>>,
     purger: JoinHandle<()>,
@@ -95,23 +93,11 @@ impl Group {
         let _ = standing.set(raft.metrics());
         let lease = Lease { raft: raft.clone(), quiet, length: parts.config.lease() };
         let proposer = Proposer::spawn(lease.clone(), Arc::clone(&view), Arc::clone(&parts.clocks));
-        let settler = Settler::spawn(lease.clone(), Arc::clone(&view), Arc::clone(&parts.clocks));
         let purger = tokio::spawn(purge_after_trims(raft.clone(), trims));
         let (snapshot_in, heard) = (Arc::default(), parking_lot::Mutex::new(tokio::time::Instant::now()));
         let ticks = AtomicBool::new(true);
-        Ok(Arc::new(Group {
-            identity,
-            raft,
-            view,
-            proposer,
-            settler,
-            parts,
-            snapshot_in,
-            purger,
-            heard,
-            lease,
-            ticks,
-        }))
+        let group = Group { identity, raft, view, proposer, parts, snapshot_in, purger, heard, lease, ticks };
+        Ok(Arc::new(group))
     }
 
     /// The group's id.
@@ -137,10 +123,6 @@ impl Group {
     /// Where batches are proposed.
     pub fn proposer(&self) -> &Proposer {
         &self.proposer
-    }
-
-    pub(crate) fn settler(&self) -> &Settler {
-        &self.settler
     }
 
     pub(crate) fn disk(&self) -> &Disk {

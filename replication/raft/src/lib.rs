@@ -19,7 +19,6 @@ pub mod proposer;
 mod quiet;
 pub mod registry;
 pub mod runtime;
-mod settler;
 pub mod signs;
 pub mod snapshot;
 mod succession;

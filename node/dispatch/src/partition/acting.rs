@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use meridian_model::ConsumerId;
-use meridian_deliver::subscription::{Action, Delivery, Event, FetchId, Leaving};
-use meridian_model::{Offset, SubscriptionId};
+use meridian_deliver::subscription::{Action, Delivery, Event, FetchId, Leaving, Stopped};
+use meridian_model::limits::{SETTLE_ITEMS_MAX, SETTLE_PARTS_MAX};
+use meridian_model::{ConsumerId, Offset, SubscriptionId};
 
 use super::Partition;
 use crate::frames::Frames;
 use crate::pages::Opened;
-use crate::work::{Done, For};
+use crate::work::{Asked, Done, For};
 
 /// Bytes that are read where a message to be delivered is not kept any more.
 const READ_AGAIN_BYTES: usize = 128 * 1024;
@@ -20,6 +20,7 @@ impl Partition {
             while let Some((id, action)) = self.actions.pop_front() {
                 self.execute(id, action);
             }
+            self.settle();
             self.tell().await;
         }
     }
@@ -33,23 +34,20 @@ impl Partition {
             Action::FetchDelayed { fetch, from, through, bytes } => {
                 let cursors = cursors();
                 self.work.push(Box::pin(async move {
-                    (of, Done::Due(fetch, cursors.delayed(group, from, through, bytes).await))
+                    Done::Due(of, fetch, cursors.delayed(group, from, through, bytes).await)
                 }));
             }
             Action::Settle { token, mandate, settlement } => {
-                let cursors = cursors();
-                self.work.push(Box::pin(async move {
-                    (of, Done::Settled(token, cursors.settle(group, mandate, settlement).await))
-                }));
+                self.to_settle.push_back((of, token, mandate, settlement));
             }
             Action::Own { token, consumer } => {
                 let cursors = cursors();
                 self.work.push(Box::pin(async move {
-                    (of, Done::Owned(token, cursors.own(group, id, consumer).await))
+                    Done::Owned(of, token, cursors.own(group, id, Some(consumer)).await)
                 }));
             }
-            Action::Begin => self.begin(id, life, None),
-            Action::Seek(to) => self.seek(id, to, None),
+            Action::Begin(token) => self.begin(of, Some(token), None),
+            Action::Seek { consumer, request, to } => self.seek(of, Asked { consumer, request }, to, None),
             Action::Deliver(Delivery { consumer, .. })
             | Action::Confirm { consumer, .. }
             | Action::Refuse { consumer, .. }
@@ -63,8 +61,32 @@ impl Partition {
                     served.wake(at);
                 }
             }
-            Action::Stop => drop(self.served.remove(&id)),
+            // Consumers see that their part ends, and come again.
+            Action::Stop(why) => {
+                self.served.remove(&id);
+                self.over |= why == Stopped::NotLeader;
+            }
         }
+    }
+
+    /// Commits what was decided meanwhile for all subscriptions, one round at a time.
+    fn settle(&mut self) {
+        if self.settling || self.to_settle.is_empty() {
+            return;
+        }
+        let (mut asked, mut parts, mut items) = (Vec::new(), Vec::new(), 0);
+        while let Some((_, _, _, settlement)) = self.to_settle.front() {
+            items += settlement.items();
+            if parts.len() == SETTLE_PARTS_MAX || (items > SETTLE_ITEMS_MAX && !parts.is_empty()) {
+                break;
+            }
+            let Some((of, token, mandate, settlement)) = self.to_settle.pop_front() else { break };
+            asked.push((of, token));
+            parts.push((mandate, settlement));
+        }
+        self.settling = true;
+        let (cursors, group) = (Arc::clone(&self.room.cursors), self.group);
+        self.work.push(Box::pin(async move { Done::Settled(asked, cursors.settle(group, parts).await) }));
     }
 
     fn fetch(&mut self, of: For, fetch: FetchId, from: Offset, bytes: usize) {
@@ -74,7 +96,7 @@ impl Partition {
             return self.event(of.subscription, Event::Fetched { fetch, batches });
         }
         let (log, group) = (Arc::clone(&self.room.log), self.group);
-        self.work.push(Box::pin(async move { (of, Done::Fetched(fetch, log.read(group, from, bytes).await)) }));
+        self.work.push(Box::pin(async move { Done::Fetched(of, fetch, log.read(group, from, bytes).await) }));
     }
 
     /// Tells the consumers everything, in order for each.
@@ -91,10 +113,10 @@ impl Partition {
         let mut gone = false;
         for action in actions {
             match &action {
-                Action::Deliver(delivery) => match self.holding(delivery.offset).await {
+                Action::Deliver(delivery) => match self.holding(delivery.place.offset).await {
                     Some(opened) if frames.deliver(delivery, &opened) => {}
                     _ => {
-                        let offset = delivery.offset;
+                        let offset = delivery.place.offset;
                         tracing::error!(group = %self.group, %offset, "a message cannot be delivered: it cannot be read");
                     }
                 },

@@ -1,5 +1,6 @@
 //! What consumers say.
 
+use meridian_commitlog::SeekTo;
 use meridian_deliver::subscription::{Action, Event, Leaving};
 use meridian_model::{Start, SubscriptionId};
 use meridian_proto::v1::subscribe_response::Response;
@@ -11,7 +12,7 @@ use crate::attached::{Arrival, Attach, Seat};
 use crate::refused::of_refusal;
 use crate::served::{Consumer, Served};
 use crate::speech::{Meaning, understand};
-use crate::work::{Done, For};
+use crate::work::{Asked, Done, For};
 
 impl Partition {
     pub(super) fn arrived(&mut self, arrival: Arrival) {
@@ -40,7 +41,13 @@ impl Partition {
     fn begin_to_serve(&mut self, id: SubscriptionId) {
         self.lives += 1;
         self.served.insert(id, Served::new(self.lives));
-        self.begin(id, self.lives, None);
+        // Consumers of a dispatcher on another node may hold messages; those of an earlier one here are known to
+        // have gone.
+        let before = self.room.cursors.standing(self.group, id);
+        let awaits = !self.seen.contains(&id) && before.is_ok_and(|standing| standing.dispatch_epoch > 0);
+        self.awaits.insert(id, awaits);
+        self.seen.insert(id);
+        self.begin(For { subscription: id, life: self.lives }, None, None);
     }
 
     fn attach(&mut self, seat: Seat, attach: Attach, answers: mpsc::Sender<Response>) {
@@ -83,16 +90,19 @@ impl Partition {
     fn find(&mut self, seat: Seat, request: u64, to: Start) {
         let Some(served) = self.served.get(&seat.subscription) else { return };
         let of = For { subscription: seat.subscription, life: served.life };
-        let (log, group, tail, consumer) = (self.room.log.clone(), self.group, self.tail, seat.consumer);
-        self.work.push(Box::pin(async move {
-            let place = match to {
-                Start::Earliest => Ok(tail.start),
-                Start::Latest => Ok(tail.end),
-                Start::Offset(offset) => Ok(offset),
-                Start::Time(time) => log.offset_at(group, time).await,
-            };
-            (of, Done::Found { consumer, request, place })
-        }));
+        let (consumer, asked) = (seat.consumer, Asked { consumer: seat.consumer, request });
+        let to = match to {
+            Start::Earliest => SeekTo::Earliest,
+            Start::Latest => SeekTo::Latest,
+            Start::Offset(offset) => SeekTo::Offset(offset),
+            Start::Time(time) => {
+                let (log, group) = (self.room.log.clone(), self.group);
+                return self.work.push(Box::pin(async move {
+                    Done::Found(of, asked, log.offset_at(group, time).await)
+                }));
+            }
+        };
+        self.event(seat.subscription, Event::Seek { consumer, request, to });
     }
 
     pub(super) fn refuse(&mut self, seat: Seat, request: Option<u64>, failure: Failure) {

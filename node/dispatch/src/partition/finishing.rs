@@ -2,95 +2,135 @@
 
 use std::time::Duration;
 
-use meridian_commitlog::{CursorError, CursorRefusal, DelayedPage, ReadError, Standing, StoredBatch};
-use meridian_deliver::subscription::{Action, BatchMeta, DispatchBounds, Dispatcher, Event, FetchId};
-use meridian_model::{BatchError, Offset, SubscriptionId};
+use meridian_commitlog::{
+    CursorError, CursorRefusal, DelayedPage, ReadError, SeekTo, Settled, Standing, StoredBatch,
+};
+use meridian_deliver::subscription::{BatchMeta, DispatchBounds, Dispatcher, Event, FetchId, Token};
+use meridian_model::{BatchError, SubscriptionId};
 use meridian_proto::v1::subscribe_response::Response;
 use meridian_proto::v1::{ErrorReason, Failure, SubscribeConfirmed};
 
 use super::Partition;
-use crate::served::{Served, State};
-use crate::work::{AGAIN, Done, For};
+use crate::refused::of_cursor;
+use crate::served::State;
+use crate::work::{AGAIN, Asked, Done, For};
 
 impl Partition {
-    pub(super) fn done(&mut self, (of, done): (For, Done)) {
-        let id = of.subscription;
-        if self.served.get(&id).is_none_or(|served| served.life != of.life) {
-            return;
-        }
+    pub(super) fn done(&mut self, done: Done) {
         match done {
-            Done::Begun(begun) => self.begun(of, begun),
-            Done::Fetched(fetch, read) => self.fetched(id, fetch, read),
-            Done::Due(fetch, page) => self.due(id, fetch, page),
-            Done::Settled(token, Ok(settled)) => {
-                let (stamp, outbox_room) = (settled.stamp, settled.outbox_room);
-                self.event(id, Event::Committed { token, stamp, outbox_room });
+            Done::Begun(of, token, begun) if self.is_current(of) => self.begun(of, token, begun),
+            Done::Fetched(of, fetch, read) if self.is_current(of) => {
+                self.fetched(of.subscription, fetch, read);
             }
-            Done::Settled(token, Err(error)) => self.event(id, Event::CommitFailed(token, error)),
-            Done::Owned(token, Ok(epoch)) => self.event(id, Event::Owned(token, epoch)),
-            Done::Owned(token, Err(error)) => self.event(id, Event::OwnFailed(token, error)),
-            Done::Found { consumer, request, place } => match place {
+            Done::Due(of, fetch, page) if self.is_current(of) => self.due(of.subscription, fetch, page),
+            Done::Settled(asked, settled) => self.settled(asked, settled),
+            Done::Owned(of, token, owned) if self.is_current(of) => {
+                let event = match owned {
+                    Ok(epoch) => Event::Owned(token, epoch),
+                    Err(error) => Event::OwnFailed(token, error),
+                };
+                self.event(of.subscription, event);
+            }
+            Done::Found(of, asked, place) if self.is_current(of) => match place {
                 Ok(to) => {
-                    let before = self.actions.len();
-                    self.event(id, Event::Seek { consumer, request, to });
-                    let seeks = |(_, action): &(SubscriptionId, Action)| matches!(action, Action::Seek(_));
-                    if self.actions.iter().skip(before).any(seeks)
-                        && let Some(served) = self.served.get_mut(&id)
-                    {
-                        served.seeks.push((consumer, request));
-                    }
+                    let (Asked { consumer, request }, to) = (asked, SeekTo::Offset(to));
+                    self.event(of.subscription, Event::Seek { consumer, request, to });
                 }
                 Err(error) => {
-                    let seat = self.served.get(&id).and_then(|served| served.consumers.get(&consumer));
-                    if let Some(seat) = seat.map(|consumer| consumer.seat) {
-                        let failure = Failure::new(ErrorReason::Unavailable, error.to_string());
-                        self.refuse(seat, Some(request), failure);
-                    }
+                    self.refuse_asked(of, asked, Failure::new(ErrorReason::Unavailable, error.to_string()));
                 }
             },
-            Done::Sought(_, Ok(standing)) => {
-                self.event(id, Event::Sought(Box::new(standing)));
-                self.confirm_seeks(id);
-            }
-            Done::Sought(_, Err(CursorError::NotLeader { .. })) => self.over = true,
-            Done::Sought(_, Err(CursorError::Refused(refusal))) => {
-                tracing::warn!(group = %self.group, subscription = %id, %refusal, "a seek was refused");
-            }
-            Done::Sought(to, Err(_)) => self.seek(id, to, Some(AGAIN)),
+            Done::Sought(of, asked, to, sought) if self.is_current(of) => self.sought(of, asked, to, sought),
+            _ => {}
         }
     }
 
-    fn begun(&mut self, of: For, begun: Result<Standing, CursorError>) {
+    fn is_current(&self, of: For) -> bool {
+        self.served.get(&of.subscription).is_some_and(|served| served.life == of.life)
+    }
+
+    fn begun(&mut self, of: For, token: Option<Token>, begun: Result<u64, CursorError>) {
         let id = of.subscription;
-        match begun {
-            Ok(standing) => self.go_on(id, standing),
-            Err(CursorError::NotLeader { .. }) => self.over = true,
+        let standing = begun.and_then(|epoch| {
+            let standing = self.room.cursors.standing(self.group, id)?;
+            Ok(Standing { dispatch_epoch: epoch, ..standing })
+        });
+        match (standing, token) {
+            (Ok(standing), Some(_)) => {
+                self.event(id, Event::Begun { token, standing: Box::new(standing) });
+            }
+            (Ok(standing), None) => self.go_on(id, standing),
+            (Err(CursorError::NotLeader { .. }), _) => self.over = true,
             // Consumers see that their part ends, and come again if there still is such a subscription.
-            Err(CursorError::Refused(CursorRefusal::UnknownSubscription)) => drop(self.served.remove(&id)),
-            Err(_) => self.begin(id, of.life, Some(AGAIN)),
+            (Err(CursorError::Refused(_)), _) => drop(self.served.remove(&id)),
+            (Err(_), _) => self.begin(of, token, Some(AGAIN)),
         }
     }
 
-    fn go_on(&mut self, id: SubscriptionId, mut standing: Standing) {
-        let destination = self.room.letterbox.destination(self.group, id);
-        standing.dead_letters_to = destination;
+    fn go_on(&mut self, id: SubscriptionId, standing: Standing) {
         self.look_at_tail();
-        let (Ok(log), now) = (self.room.log.bounds(self.group), self.now()) else {
+        let Ok(log) = self.room.log.bounds(self.group) else {
             self.over = true;
             return;
         };
+        let (now, to) = (self.now(), self.room.letterbox.destination(self.group, id));
+        let awaits = self.awaits.remove(&id).unwrap_or(false);
         let Some(served) = self.served.get_mut(&id) else { return };
-        match &mut served.state {
-            State::Dispatching(_) => self.event(id, Event::Begun(Box::new(standing))),
-            State::Beginning(waiting) => {
-                let waiting = std::mem::take(waiting);
-                served.destination = destination;
-                let bounds = DispatchBounds::clone(&self.room.bounds);
-                let dispatcher = Dispatcher::new(standing, log, bounds, now);
-                served.state = State::Dispatching(Box::new(dispatcher));
-                self.event(id, Event::Tick);
-                waiting.into_iter().for_each(|arrival| self.arrived(arrival));
+        let State::Beginning(waiting) = &mut served.state else { return };
+        let (waiting, room) = (std::mem::take(waiting), standing.outbox_room);
+        let bounds = DispatchBounds::clone(&self.room.bounds);
+        let dispatcher = Dispatcher::new(standing, log, bounds, now, awaits);
+        served.state = State::Dispatching(Box::new(dispatcher));
+        served.destination = to;
+        self.event(id, Event::Outbox { room, to });
+        waiting.into_iter().for_each(|arrival| self.arrived(arrival));
+    }
+
+    fn settled(
+        &mut self,
+        asked: Vec<(For, Token)>,
+        settled: Result<Vec<Result<Settled, CursorRefusal>>, CursorError>,
+    ) {
+        self.settling = false;
+        let outcomes = match settled {
+            Ok(outcomes) => outcomes.into_iter().map(|outcome| outcome.map_err(CursorError::from)).collect(),
+            Err(error) => vec![Err(error); asked.len()],
+        };
+        for ((of, token), outcome) in asked.into_iter().zip(outcomes) {
+            if self.is_current(of) {
+                let event = match outcome {
+                    Ok(Settled { stamp, outbox_room }) => Event::Committed { token, stamp, outbox_room },
+                    Err(error) => Event::CommitFailed(token, error),
+                };
+                self.event(of.subscription, event);
             }
+        }
+    }
+
+    fn sought(&mut self, of: For, asked: Asked, to: SeekTo, sought: Result<Standing, CursorError>) {
+        match sought {
+            Ok(standing) => {
+                self.event(of.subscription, Event::Sought(Box::new(standing)));
+                let confirmed = SubscribeConfirmed { requests: vec![asked.request] };
+                self.send_to(of, asked, Response::Confirmed(confirmed));
+            }
+            Err(CursorError::NotLeader { .. }) => self.over = true,
+            Err(error @ CursorError::Refused(_)) => self.refuse_asked(of, asked, of_cursor(&error)),
+            Err(_) => self.seek(of, asked, to, Some(AGAIN)),
+        }
+    }
+
+    fn refuse_asked(&mut self, of: For, asked: Asked, failure: Failure) {
+        let consumer = self.served.get(&of.subscription).and_then(|s| s.consumers.get(&asked.consumer));
+        if let Some(seat) = consumer.map(|consumer| consumer.seat) {
+            self.refuse(seat, Some(asked.request), failure);
+        }
+    }
+
+    fn send_to(&mut self, of: For, asked: Asked, response: Response) {
+        let consumer = self.served.get(&of.subscription).and_then(|s| s.consumers.get(&asked.consumer));
+        if let Some(seat) = consumer.map(|consumer| consumer.seat) {
+            self.send(seat, response);
         }
     }
 
@@ -127,32 +167,20 @@ impl Partition {
         batches.into_iter().map(|stored| Ok(self.pages.keep(stored)?.meta())).collect()
     }
 
-    fn confirm_seeks(&mut self, id: SubscriptionId) {
-        let Some(served) = self.served.get_mut(&id) else { return };
-        for (consumer, request) in std::mem::take(&mut served.seeks) {
-            let seat = self.served.get(&id).and_then(|served| served.consumers.get(&consumer));
-            if let Some(seat) = seat.map(|consumer| consumer.seat) {
-                self.send(seat, Response::Confirmed(SubscribeConfirmed { requests: vec![request] }));
-            }
-        }
-    }
-
     /// Begins to dispatch, a little later where it failed before.
-    pub(super) fn begin(&mut self, id: SubscriptionId, life: u64, later: Option<Duration>) {
+    pub(super) fn begin(&mut self, of: For, token: Option<Token>, later: Option<Duration>) {
         let (cursors, group) = (self.room.cursors.clone(), self.group);
-        let of = For { subscription: id, life };
         self.work.push(Box::pin(async move {
             wait(later).await;
-            (of, Done::Begun(cursors.begin_dispatch(group, id).await))
+            Done::Begun(of, token, cursors.begin_dispatch(group).await)
         }));
     }
 
-    pub(super) fn seek(&mut self, id: SubscriptionId, to: Offset, later: Option<Duration>) {
-        let Some(Served { life, .. }) = self.served.get(&id) else { return };
-        let (cursors, group, of) = (self.room.cursors.clone(), self.group, For { subscription: id, life: *life });
+    pub(super) fn seek(&mut self, of: For, asked: Asked, to: SeekTo, later: Option<Duration>) {
+        let (cursors, group) = (self.room.cursors.clone(), self.group);
         self.work.push(Box::pin(async move {
             wait(later).await;
-            (of, Done::Sought(to, cursors.seek(group, id, to).await))
+            Done::Sought(of, asked, to, cursors.seek(group, of.subscription, to).await)
         }));
     }
 }

@@ -8,7 +8,8 @@ use super::MemoryLog;
 use super::partition::Partition;
 use super::subscriptions::{Measure, Subscription};
 use crate::{
-    AppendError, CursorError, CursorRefusal, Cursors, DelayedPage, Mandate, SeekTo, Settled, Standing,
+    AppendError, CursorError, CursorRefusal, Cursors, DelayedPage, Glance, Mandate, SeekTo, Settled,
+    Standing, Tail,
 };
 
 impl MemoryLog {
@@ -64,6 +65,28 @@ impl Partition {
 
 #[async_trait]
 impl Cursors for MemoryLog {
+    fn tail(&self, group: GroupId) -> Result<Tail, CursorError> {
+        self.led(group, |partition| {
+            let (bounds, stamp) = (partition.bounds(), partition.stamp());
+            let delayed_messages = partition.delayed_messages().len() as u64;
+            Ok(Tail { start: bounds.start, end: bounds.end, stamp, delayed_messages })
+        })
+    }
+
+    fn glance(&self, group: GroupId, subscription: SubscriptionId) -> Result<Glance, CursorError> {
+        self.led(group, |partition| {
+            let standing = partition.standing(subscription)?;
+            let settled: u64 = standing.settled.iter().map(|range| range.len()).sum();
+            let end = partition.bounds().end.0;
+            Ok(Glance {
+                seek_epoch: standing.seek_epoch,
+                rules_at: 0,
+                outbox_room: standing.outbox_room,
+                backlog_messages: end.saturating_sub(standing.floor.0).saturating_sub(settled),
+            })
+        })
+    }
+
     fn standing(&self, group: GroupId, subscription: SubscriptionId) -> Result<Standing, CursorError> {
         self.on_replica(group, |partition| partition.standing(subscription))
     }
