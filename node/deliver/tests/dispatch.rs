@@ -4,19 +4,21 @@ use std::sync::Arc;
 
 use futures::executor::block_on;
 use meridian_commitlog::memory::MemoryLog;
-use meridian_commitlog::{Append, ConsumerId, CursorError, Cursors, Mandate, ReadCommitted};
+use meridian_commitlog::{Append, CursorRefusal, Cursors, Mandate, ReadCommitted};
 use meridian_deliver::subscription::{
     Action, BatchMeta, Delivery, DispatchBounds, Dispatcher, Event, Join, MessageMeta, Said,
 };
-use meridian_model::subscription::{Settlement, SubscriptionKind, SubscriptionRules};
-use meridian_model::{Batch, BatchBuilder, Codec, GroupId, LogId, Message, Offset, OffsetRange};
+use meridian_model::subscription::{DelayedRange, Settlement, SubscriptionKind, SubscriptionRules};
+use meridian_model::{
+    Batch, BatchBuilder, Codec, ConsumerId, GroupId, LogId, Message, Offset, OffsetRange, Place,
+};
 use meridian_model::{SubscriptionId, UnixMs, batch::decode_messages, hash::key_hash};
 
 const GROUP: GroupId = GroupId(3);
 const SUBSCRIPTION: SubscriptionId = SubscriptionId(11);
 const NOW: UnixMs = UnixMs(1_000_000_000_000);
-const ALICE: ConsumerId = ConsumerId(1);
-const BOB: ConsumerId = ConsumerId(2);
+const ALICE: ConsumerId = ConsumerId::from_u128(1);
+const BOB: ConsumerId = ConsumerId::from_u128(2);
 
 /// Carries out what a dispatcher wants, over a log in memory.
 struct Daemon {
@@ -29,10 +31,15 @@ struct Daemon {
 
 impl Daemon {
     fn begin(log: &Arc<MemoryLog>, now: UnixMs) -> Self {
-        let standing = block_on(log.begin_dispatch(GROUP, SUBSCRIPTION)).expect("begins");
+        let awaits = log.standing(GROUP, SUBSCRIPTION).expect("is here").dispatch_epoch > 0;
+        block_on(log.begin_dispatch(GROUP)).expect("begins");
+        let standing = log.standing(GROUP, SUBSCRIPTION).expect("is here");
         let bounds = log.bounds(GROUP).expect("is here");
-        let dispatcher = Dispatcher::new(standing, bounds, DispatchBounds::default(), now);
-        Self { log: Arc::clone(log), dispatcher, now, delivered: Vec::new(), confirmed: Vec::new() }
+        let dispatcher = Dispatcher::new(standing, bounds, DispatchBounds::default(), now, awaits);
+        let (delivered, confirmed) = (Vec::new(), Vec::new());
+        let mut daemon = Self { log: Arc::clone(log), dispatcher, now, delivered, confirmed };
+        daemon.tell(Event::Outbox { room: 10, to: Some(LogId::from_u128(5)) });
+        daemon
     }
 
     /// Tells the dispatcher, and whatever follows from that.
@@ -66,14 +73,17 @@ impl Daemon {
                 Some(Event::Due { fetch, batches, next: page.next, due_next: page.due_next })
             }
             Action::Settle { token, mandate, settlement } => {
-                Some(match block_on(log.settle(GROUP, mandate, settlement)) {
-                    Ok(done) => Event::Committed { token, stamp: done.stamp, outbox_room: done.outbox_room },
+                let done = block_on(log.settle(GROUP, vec![(mandate, settlement)]));
+                Some(match done.map(|outcomes| outcomes[0]) {
+                    Ok(Ok(done)) => {
+                        Event::Committed { token, stamp: done.stamp, outbox_room: done.outbox_room }
+                    }
+                    Ok(Err(refusal)) => Event::CommitFailed(token, refusal.into()),
                     Err(error) => Event::CommitFailed(token, error),
                 })
             }
             Action::Own { token, consumer } => {
-                let epoch = self.dispatcher.epochs().dispatch;
-                Some(match block_on(log.own(GROUP, SUBSCRIPTION, epoch, consumer)) {
+                Some(match block_on(log.own(GROUP, SUBSCRIPTION, Some(consumer))) {
                     Ok(epoch) => Event::Owned(token, epoch),
                     Err(error) => Event::OwnFailed(token, error),
                 })
@@ -91,7 +101,7 @@ impl Daemon {
         }
     }
 
-    fn join(&mut self, consumer: ConsumerId, kind: SubscriptionKind, holds: Vec<Offset>) {
+    fn join(&mut self, consumer: ConsumerId, kind: SubscriptionKind, holds: Vec<Place>) {
         self.tell(Event::Joined(Join {
             consumer,
             kind,
@@ -105,7 +115,9 @@ impl Daemon {
 
     fn ack(&mut self, delivery: &Delivery, request: u64) {
         let (consumer, under) = (delivery.consumer, delivery.under);
-        let about = vec![OffsetRange::one(delivery.offset)];
+        let place = delivery.place;
+        let about =
+            vec![DelayedRange { deliver_at: place.deliver_at, range: OffsetRange::one(place.offset) }];
         self.tell(Event::Ack(Said { consumer, request, under, about }));
     }
 
@@ -150,7 +162,7 @@ fn log(kind: SubscriptionKind) -> Arc<MemoryLog> {
     let log = Arc::new(MemoryLog::new(NOW));
     log.create(GROUP);
     let rules = SubscriptionRules { kind, attempts_max: Some(3), ..SubscriptionRules::default() };
-    log.subscribe(GROUP, SUBSCRIPTION, rules, Some(LogId::from_u128(5)));
+    log.subscribe(GROUP, SUBSCRIPTION, rules);
     log
 }
 
@@ -162,7 +174,7 @@ fn what_is_acked_is_confirmed_and_moves_the_floor() {
     let mut daemon = Daemon::begin(&log, NOW);
     daemon.join(ALICE, SubscriptionKind::Shared, Vec::new());
     daemon.join(BOB, SubscriptionKind::Shared, Vec::new());
-    let offsets: Vec<u64> = daemon.delivered.iter().map(|delivery| delivery.offset.0).collect();
+    let offsets: Vec<u64> = daemon.delivered.iter().map(|delivery| delivery.place.offset.0).collect();
     assert_eq!(offsets, (0..12).collect::<Vec<_>>(), "all of them, once");
     for (delivery, request) in daemon.delivered.clone().iter().rev().zip(1..) {
         daemon.ack(delivery, request);
@@ -181,11 +193,11 @@ fn consumers_keep_what_they_hold_over_a_change_of_leaders() {
     daemon.ack(&before[0], 1);
 
     let mut daemon = Daemon::begin(&log, NOW);
-    daemon.join(ALICE, SubscriptionKind::Shared, vec![Offset(1), Offset(2)]);
+    daemon.join(ALICE, SubscriptionKind::Shared, vec![Place::main(Offset(1)), Place::main(Offset(2))]);
     daemon.join(BOB, SubscriptionKind::Shared, Vec::new());
     assert!(daemon.delivered.is_empty(), "there is grace");
     daemon.pass(2_000);
-    let again: Vec<u64> = daemon.delivered.iter().map(|delivery| delivery.offset.0).collect();
+    let again: Vec<u64> = daemon.delivered.iter().map(|delivery| delivery.place.offset.0).collect();
     assert_eq!(again, [3, 4, 5]);
     daemon.ack(&before[1], 2);
     daemon.ack(&before[5], 3);
@@ -205,13 +217,16 @@ fn a_delayed_message_is_delivered_when_a_stamp_says_that_it_is_due() {
     daemon.join(ALICE, SubscriptionKind::Shared, Vec::new());
     assert_eq!(daemon.delivered.len(), 1, "the other one");
     daemon.ack(&daemon.delivered[0].clone(), 1);
-    assert_eq!(daemon.floor(), Offset(2), "what is delayed is no hole");
+    assert_eq!(daemon.floor(), Offset(2), "what is delayed was passed, and is no hole");
     daemon.pass(499);
     assert_eq!(daemon.delivered.len(), 1);
     daemon.pass(1);
-    assert_eq!(daemon.delivered.last().map(|delivery| delivery.offset), Some(Offset(0)));
+    assert_eq!(daemon.delivered.last().map(|delivery| delivery.place.offset), Some(Offset(0)));
     daemon.ack(&daemon.delivered[1].clone(), 2);
     assert_eq!(daemon.confirmed.len(), 2);
+    let standing = log.standing(GROUP, SUBSCRIPTION).expect("is here");
+    assert!(standing.delayed_floor > daemon.delivered[1].place, "nothing is left to be remembered");
+    assert_eq!(standing.delayed_settled, []);
 }
 
 /// SUB-3: the owner is committed before it gets anything, and an earlier dispatcher cannot settle for it.
@@ -229,13 +244,8 @@ fn an_owner_is_committed_and_what_came_before_is_fenced() {
     daemon.join(BOB, SubscriptionKind::Failover, Vec::new());
     daemon.pass(2_000);
     assert_eq!(daemon.delivered.len(), 2, "once the owner from before had its time to come back");
-    let mandate = Mandate {
-        subscription: SUBSCRIPTION,
-        dispatch_epoch: old.dispatch,
-        owner_epoch: old.owner,
-        seek_epoch: old.seek,
-    };
-    let acked = vec![OffsetRange::one(Offset(0))];
-    let late = block_on(log.settle(GROUP, mandate, Settlement { acked, ..Settlement::default() }));
-    assert!(matches!(late, Err(CursorError::Refused(_))), "{late:?}");
+    let mandate = Mandate { subscription: SUBSCRIPTION, seek_epoch: old.seek, owner_epoch: Some(old.owner) };
+    let settlement = Settlement { acked: vec![OffsetRange::one(Offset(0))], ..Settlement::default() };
+    let late = block_on(log.settle(GROUP, vec![(mandate, settlement)])).expect("one round");
+    assert!(matches!(late[..], [Err(CursorRefusal::StaleOwner { .. })]), "{late:?}");
 }

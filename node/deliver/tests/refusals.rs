@@ -1,18 +1,22 @@
 //! What consumers get wrong is refused with its reason, changes nothing, and does not end their streams.
 
-use meridian_commitlog::{ConsumerId, LogBounds, Standing};
+use meridian_commitlog::{CursorError, CursorRefusal, LogBounds, SeekTo, Standing};
 use meridian_deliver::subscription::{
     Action, BatchMeta, Delivery, DispatchBounds, Dispatcher, Epochs, Event, Join, KeyRange, MessageMeta,
-    Refusal, Said, Token,
+    Refusal, Said, Stopped, Token,
 };
-use meridian_model::subscription::{SubscriptionKind, SubscriptionRules};
-use meridian_model::{Offset, OffsetRange, UnixMs};
+use meridian_model::subscription::{DelayedRange, SubscriptionKind, SubscriptionRules};
+use meridian_model::{ConsumerId, Offset, OffsetRange, Place, UnixMs};
 
-const ALICE: ConsumerId = ConsumerId(1);
-const BOB: ConsumerId = ConsumerId(2);
+const ALICE: ConsumerId = ConsumerId::from_u128(1);
+const BOB: ConsumerId = ConsumerId::from_u128(2);
 const MESSAGES: u64 = 6;
 const LEASE_MS: u64 = 1_000;
 const START: u64 = 1_000_000;
+
+fn one(place: Place) -> DelayedRange {
+    DelayedRange { deliver_at: place.deliver_at, range: OffsetRange::one(place.offset) }
+}
 
 /// A dispatcher over a log of six messages, and what it did last.
 struct Stage {
@@ -26,7 +30,7 @@ impl Stage {
         let rules = SubscriptionRules { kind, lease_ms: LEASE_MS, ..SubscriptionRules::default() };
         let standing = Standing { rules, dispatch_epoch: 5, seek_epoch: 2, ..Standing::default() };
         let log = LogBounds { end: Offset(MESSAGES), ..LogBounds::default() };
-        let dispatcher = Dispatcher::new(standing, log, DispatchBounds::default(), UnixMs(START));
+        let dispatcher = Dispatcher::new(standing, log, DispatchBounds::default(), UnixMs(START), false);
         Self { dispatcher, now: START, done: Vec::new() }
     }
 
@@ -93,7 +97,7 @@ impl Stage {
     }
 
     fn ack(&mut self, consumer: ConsumerId, offset: u64, under: Epochs) {
-        let about = vec![OffsetRange::one(Offset(offset))];
+        let about = vec![one(Place::main(Offset(offset)))];
         self.tell(Event::Ack(Said { consumer, request: 7, under, about }));
     }
 
@@ -114,21 +118,84 @@ impl Stage {
 #[test]
 fn acks_of_what_is_not_held_are_refused() {
     let (mut stage, deliveries) = Stage::begun(SubscriptionKind::Shared);
-    let (offset, under) = (deliveries[0].offset, deliveries[0].under);
+    let (offset, under) = (deliveries[0].place.offset, deliveries[0].under);
     stage.ack(ALICE, 4, under);
     assert_eq!(stage.refused(), Refusal::NotHeld { offset: Offset(4) });
     stage.ack(BOB, offset.0, under);
     assert_eq!(stage.refused(), Refusal::Foreign { offset });
-    stage.ack(ConsumerId(3), offset.0, under);
+    stage.ack(ConsumerId::from_u128(3), offset.0, under);
     assert_eq!(stage.refused(), Refusal::UnknownConsumer);
     stage.ack(ALICE, offset.0, under);
     stage.asked();
 }
 
+/// A message stands in one lane: named in the other one it is not held.
+#[test]
+fn what_is_named_in_the_wrong_lane_is_refused() {
+    let (mut stage, deliveries) = Stage::begun(SubscriptionKind::Shared);
+    let (offset, under) = (deliveries[0].place.offset, deliveries[0].under);
+    let wrong = Place { deliver_at: UnixMs(5), offset };
+    let said = |about| Said { consumer: ALICE, request: 7, under, about };
+    stage.tell(Event::Ack(Said { consumer: ALICE, request: 7, under, about: vec![one(wrong)] }));
+    assert_eq!(stage.refused(), Refusal::NotHeld { offset });
+    stage.tell(Event::Nack(said(vec![wrong])));
+    assert_eq!(stage.refused(), Refusal::NotHeld { offset });
+    stage.tell(Event::Extend(said(vec![wrong])));
+    assert_eq!(stage.refused(), Refusal::NotHeld { offset });
+}
+
+/// A late ack of a delayed message that no dispatcher can have delivered.
+#[test]
+fn a_delayed_message_that_is_not_due_was_delivered_by_nobody() {
+    let (mut stage, deliveries) = Stage::begun(SubscriptionKind::Shared);
+    let under = Epochs { dispatch: 4, ..deliveries[0].under };
+    let early = Place { deliver_at: UnixMs(START), offset: Offset(5) };
+    stage.tell(Event::Ack(Said { consumer: ALICE, request: 7, under, about: vec![one(early)] }));
+    assert_eq!(stage.refused(), Refusal::NotDue { offset: Offset(5) });
+}
+
+/// The partition refuses what somebody who knows it would not say: the dispatcher goes, and a new one looks.
+#[test]
+fn a_dispatcher_that_is_contradicted_stops() {
+    let (mut stage, deliveries) = Stage::begun(SubscriptionKind::Shared);
+    stage.ack(ALICE, deliveries[0].place.offset.0, deliveries[0].under);
+    let gone = CursorRefusal::Unknown;
+    stage.tell(Event::CommitFailed(stage.asked(), gone.into()));
+    assert_eq!(stage.done, [Action::Stop(Stopped::Refused(gone))]);
+    stage.tell(Event::Tick);
+    assert_eq!(stage.done, [], "and does nothing more");
+}
+
+/// Somebody else's dispatch says nothing about what is in flight here.
+#[test]
+fn a_dispatch_that_was_begun_for_another_subscription_answers_nothing() {
+    let (mut stage, deliveries) = Stage::begun(SubscriptionKind::Shared);
+    stage.ack(ALICE, deliveries[0].place.offset.0, deliveries[0].under);
+    let token = stage.asked();
+    let begun = |dispatch_epoch, token| {
+        let rules = SubscriptionRules { lease_ms: LEASE_MS, ..SubscriptionRules::default() };
+        let standing = Standing { rules, dispatch_epoch, seek_epoch: 2, ..Standing::default() };
+        Event::Begun { token, standing: Box::new(standing) }
+    };
+    stage.tell(begun(9, None));
+    assert_eq!((stage.dispatcher.epochs().dispatch, &stage.done[..]), (9, &[][..]), "it is still in flight");
+    stage.tell(Event::CommitFailed(token, CursorError::Indeterminate("a test".into())));
+    let Some(Action::Begin(asked)) = stage.first(|action| matches!(action, Action::Begin(_))) else {
+        panic!("{:?}", stage.done)
+    };
+    stage.tell(begun(10, None));
+    assert!(stage.first(|action| matches!(action, Action::Settle { .. })).is_none(), "not its own");
+    stage.tell(begun(11, Some(asked)));
+    assert!(
+        stage.first(|action| matches!(action, Action::Settle { .. })).is_some(),
+        "it looked, and repeats"
+    );
+}
+
 #[test]
 fn an_ack_after_the_lease_is_refused() {
     let (mut stage, deliveries) = Stage::begun(SubscriptionKind::Shared);
-    let (offset, under) = (deliveries[0].offset, deliveries[0].under);
+    let (offset, under) = (deliveries[0].place.offset, deliveries[0].under);
     stage.now += LEASE_MS;
     stage.tell(Event::Tick);
     stage.ack(ALICE, offset.0, under);
@@ -199,11 +266,12 @@ fn credit_and_seeks_have_ends() {
         stage.tell(Event::Credit { consumer: BOB, messages, bytes });
         assert_eq!(stage.refused(), overflow);
     }
-    stage.tell(Event::Seek { consumer: ALICE, request: 7, to: Offset(MESSAGES + 1) });
+    stage.tell(Event::Seek { consumer: ALICE, request: 7, to: SeekTo::Offset(Offset(MESSAGES + 1)) });
     let (to, start, end) = (Offset(MESSAGES + 1), Offset(0), Offset(MESSAGES));
     assert_eq!(stage.refused(), Refusal::SeekOutside { to, start, end });
-    stage.tell(Event::Seek { consumer: ALICE, request: 7, to: Offset(MESSAGES) });
-    assert_eq!(stage.done.first(), Some(&Action::Seek(Offset(MESSAGES))));
+    let to = SeekTo::Offset(Offset(MESSAGES));
+    stage.tell(Event::Seek { consumer: ALICE, request: 7, to });
+    assert_eq!(stage.done.first(), Some(&Action::Seek { consumer: ALICE, request: 7, to }));
 }
 
 #[test]
@@ -211,7 +279,7 @@ fn a_drained_consumer_goes_when_it_holds_nothing_and_nothing_is_delivered_again(
     let (mut stage, deliveries) = Stage::begun(SubscriptionKind::Shared);
     stage.tell(Event::Draining(ALICE));
     assert!(!stage.done.contains(&Action::DrainComplete(ALICE)), "it holds two");
-    let about = deliveries.iter().map(|delivery| OffsetRange::one(delivery.offset)).collect();
+    let about = deliveries.iter().map(|delivery| one(delivery.place)).collect();
     stage.tell(Event::Ack(Said { consumer: ALICE, request: 7, under: deliveries[0].under, about }));
     let token = stage.asked();
     assert!(!stage.done.contains(&Action::DrainComplete(ALICE)), "its acks are not durable");

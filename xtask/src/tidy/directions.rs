@@ -111,7 +111,8 @@ fn judge(house: &House, member: &Crate) -> Vec<Violation> {
         return vec![Violation::new(&path, house.line_of(&path, "name ="), message)];
     };
     let ours = |name: &str| house.crates().iter().any(|other| other.name == name);
-    let tests = ALLOWED_IN_TESTS.iter().find(|(name, _)| *name == member.name).map_or(&[][..], |(_, uses)| uses);
+    let tests =
+        ALLOWED_IN_TESTS.iter().find(|(name, _)| *name == member.name).map_or(&[][..], |(_, uses)| uses);
     let may = |dependency: &Dependency| {
         let name = dependency.name.as_str();
         allowed.contains(&name) || name == member.name || (dependency.dev && tests.contains(&name))

@@ -118,7 +118,11 @@ async fn attempts_are_counted_until_the_message_is_settled(subject: &CursorSubje
         let attempts = subject.standing(subject.shared).attempts[&Place::main(base)];
         assert_eq!((u64::from(attempts.count), attempts.not_before), (count, UnixMs(count)));
     }
-    assert_eq!(subject.begin(subject.shared).await.attempts[&Place::main(base)].count, 3, "a new dispatcher knows them");
+    assert_eq!(
+        subject.begin(subject.shared).await.attempts[&Place::main(base)].count,
+        3,
+        "a new dispatcher knows them"
+    );
     subject.settle(&by, acked(base, 1)).await.expect("a late ack is welcome");
     assert!(subject.standing(subject.shared).attempts.is_empty());
 }

@@ -32,8 +32,7 @@ pub(super) struct Measure<'a> {
 
 impl Subscription {
     pub(super) fn new(id: SubscriptionId, rules: SubscriptionRules) -> Self {
-        let standing =
-            Standing { subscription: id, rules, outbox_room: OUTBOX_ROOM, ..Standing::default() };
+        let standing = Standing { subscription: id, rules, outbox_room: OUTBOX_ROOM, ..Standing::default() };
         Self {
             standing,
             settled: OffsetRanges::new(),
@@ -185,8 +184,7 @@ impl Subscription {
         let settled = match place.is_delayed() {
             false => self.settled.contains(place.offset),
             true => {
-                let before =
-                    place < self.standing.delayed_floor || place.offset < self.standing.delayed_from;
+                let before = place < self.standing.delayed_floor || place.offset < self.standing.delayed_from;
                 before || self.delayed.contains(&place)
             }
         };

@@ -82,7 +82,9 @@ mod tests {
     #[test]
     fn keys_are_spread_and_only_those_of_who_leaves_move() {
         let mut routes = Routes::default();
-        (0..8).for_each(|number| routes.add(Seat(number), ConsumerId::from_u128(u128::from(number) + 100), &[]));
+        (0..8).for_each(|number| {
+            routes.add(Seat(number), ConsumerId::from_u128(u128::from(number) + 100), &[])
+        });
         let before: Vec<Option<Seat>> = spread(8_000).map(|hash| routes.of(hash)).collect();
         for number in 0..8 {
             let has = before.iter().filter(|seat| **seat == Some(Seat(number))).count();

@@ -23,12 +23,7 @@ impl Claims {
     }
 
     /// The first consumer that says so is believed. Returns whether that is news, or nothing if another one was first.
-    pub(in crate::subscription) fn claim(
-        &mut self,
-        place: Place,
-        seat: Seat,
-        until: UnixMs,
-    ) -> Option<bool> {
+    pub(in crate::subscription) fn claim(&mut self, place: Place, seat: Seat, until: UnixMs) -> Option<bool> {
         let known = self.of.get(&place).map(|(holder, _)| *holder);
         if known.is_some_and(|holder| holder != seat) {
             return None;

@@ -22,10 +22,6 @@ impl Known {
         }
     }
 
-    pub(in crate::subscription) fn remove(&mut self, range: OffsetRange) {
-        self.settled.remove(range);
-    }
-
     /// What of a range is not known.
     pub(in crate::subscription) fn absent_in(&self, range: OffsetRange) -> Vec<OffsetRange> {
         self.settled.absent_in(range)

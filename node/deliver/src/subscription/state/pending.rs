@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use meridian_model::subscription::{
-    DeadLetter, DelayedRange, DelayedSettlement, Nack, Settlement,
-};
+use meridian_model::subscription::{DeadLetter, DelayedRange, DelayedSettlement, Nack, Settlement};
 use meridian_model::{LogId, Offset, OffsetRanges, Place, UnixMs};
 
+use super::places::first_of;
 use super::{Places, Seat, one};
 use crate::subscription::Token;
 
@@ -95,8 +94,7 @@ impl Pending {
             (self.acked.by_lane(), self.expired.by_lane());
         let nack =
             |(place, not_before): (&Place, &UnixMs)| Nack { offset: place.offset, not_before: *not_before };
-        let letter =
-            |(place, to): (&Place, &LogId)| DeadLetter { offset: place.offset, destination: *to };
+        let letter = |(place, to): (&Place, &LogId)| DeadLetter { offset: place.offset, destination: *to };
         let (main, late) = (..DELAYED_FIRST, DELAYED_FIRST..);
         Settlement {
             cumulative: None,
@@ -122,7 +120,7 @@ impl Pending {
             let mut part = Pending::default();
             // In order: whoever passes a message passed those before it.
             while part.passed.ranges() < items_max
-                && let Some(range) = self.passed.iter().next()
+                && let Some(range) = first_of(&self.passed)
             {
                 self.passed.remove(range);
                 part.passed.insert(range);
@@ -150,7 +148,9 @@ impl Pending {
     pub(in crate::subscription) fn absorb(&mut self, other: Pending) {
         self.acked.absorb(other.acked);
         self.expired.absorb(other.expired);
-        other.passed.iter().for_each(|range| drop(self.passed.insert(range)));
+        for range in other.passed.iter() {
+            self.passed.insert(range);
+        }
         self.nacked.extend(other.nacked);
         // What was settled meanwhile did not fail.
         self.nacked.retain(|place, _| !self.acked.contains(*place));

@@ -60,7 +60,7 @@ impl Places {
     /// The first one of the delayed lane.
     pub(in crate::subscription) fn first_delayed(&self) -> Option<Place> {
         let (deliver_at, set) = self.lanes.range(UnixMs(1)..).next()?;
-        set.iter().next().map(|range| Place { deliver_at: *deliver_at, offset: range.from })
+        first_of(set).map(|range| Place { deliver_at: *deliver_at, offset: range.from })
     }
 
     /// Takes out what lies before a place.
@@ -88,7 +88,7 @@ impl Places {
         let mut taken = Self::default();
         while taken.ranges < ranges_max
             && let Some(mut first) = self.lanes.first_entry()
-            && let Some(range) = first.get().iter().next()
+            && let Some(range) = first_of(first.get())
         {
             let deliver_at = *first.key();
             first.get_mut().remove(range);
@@ -108,6 +108,11 @@ impl Places {
             false => other.iter().for_each(|places| self.insert(places)),
         }
     }
+}
+
+/// The first range of a set.
+pub(in crate::subscription) fn first_of(set: &OffsetRanges) -> Option<OffsetRange> {
+    set.iter().next()
 }
 
 fn ranges(deliver_at: UnixMs, set: &OffsetRanges) -> impl Iterator<Item = DelayedRange> + '_ {

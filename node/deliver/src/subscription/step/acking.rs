@@ -136,8 +136,8 @@ impl Dispatcher {
         let DelayedRange { deliver_at, range } = places;
         let mut at = range.from;
         while at < range.to {
-            let mut held = self.leases.within(at, range.to).filter(|held| held.message.deliver_at == deliver_at);
-            let held = held.next().map(|held| (held.message.offset, held.seat));
+            let held = self.leases.within(at, range.to).find(|held| held.message.deliver_at == deliver_at);
+            let held = held.map(|held| (held.message.offset, held.seat));
             let gap = OffsetRange::new(at, held.map_or(range.to, |(offset, _)| offset));
             if !gap.is_empty() {
                 self.ack_gap(speaker, DelayedRange { deliver_at, range: gap }, said, out);

@@ -11,7 +11,8 @@ impl Dispatcher {
         self.grace_until.take_if(|until| over || *until <= now);
         self.retry_at.take_if(|at| *at <= now);
         while let Some(offset) = self.leases.next_ended(now) {
-            if let Some((seat, place)) = self.leases.get(offset).map(|held| (held.seat, held.message.place())) {
+            if let Some((seat, place)) = self.leases.get(offset).map(|held| (held.seat, held.message.place()))
+            {
                 self.revoke(seat, place, Revoked::LeaseEnded, out);
             }
             self.fail(offset);

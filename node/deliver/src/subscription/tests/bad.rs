@@ -79,7 +79,8 @@ fn about_lanes(consumer: ConsumerId, manner: u64, pick: u64, world: &World<'_>) 
     let held = world.judge.held.keys().filter(|offset| world.dispatcher.is_held(Offset(**offset)));
     let held: Vec<u64> = held.copied().collect();
     let offset = *held.get(pick as usize % held.len().max(1))?;
-    let wrong = Place { deliver_at: UnixMs(world.replica.place(offset).deliver_at.0 + 1), offset: Offset(offset) };
+    let wrong =
+        Place { deliver_at: UnixMs(world.replica.place(offset).deliver_at.0 + 1), offset: Offset(offset) };
     let right = |r: &Refusal| matches!(r, Refusal::NotHeld { .. } | Refusal::StaleOwner { .. });
     let said = Said { consumer, request: 0, under: now, about: vec![wrong] };
     Some(match manner {

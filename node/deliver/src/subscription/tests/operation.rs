@@ -136,7 +136,8 @@ pub(super) fn rejoin(number: usize, world: &mut World<'_>) -> Result<(), String>
     let (id, again) = (client.id, client.connected || client.lost_at.is_some());
     let seek_epoch = client.holds.values().map(|hold| hold.under.seek).max().unwrap_or_default();
     let of_epoch = client.holds.iter().filter(|(_, hold)| hold.under.seek == seek_epoch);
-    let holds = of_epoch.map(|(offset, _)| world.replica.place(*offset)).take(world.bounds.unacked_consumer_max);
+    let holds =
+        of_epoch.map(|(offset, _)| world.replica.place(*offset)).take(world.bounds.unacked_consumer_max);
     let holds: Vec<Place> = holds.collect();
     let (priority, ranges) = (client.priority, client.ranges.clone());
     let join = Join {

@@ -11,7 +11,9 @@ use meridian_machine::command::{
 use meridian_machine::partition::{DelayedBatch, SettleOutcome, SmallBounds, SubscriptionView};
 use meridian_machine::{At, Effect, PartitionMachine, PartitionReply, Table};
 use meridian_model::subscription::{Attempts, Settlement, SubscriptionRules};
-use meridian_model::{BatchBuilder, Codec, ConsumerId, LogId, Message, Offset, Place, SubscriptionId, UnixMs};
+use meridian_model::{
+    BatchBuilder, Codec, ConsumerId, LogId, Message, Offset, Place, SubscriptionId, UnixMs,
+};
 
 use crate::subscription::{BatchMeta, DispatchBounds, MessageMeta};
 
@@ -134,7 +136,11 @@ impl Replica {
         }
         assert_eq!(self.end(), self.log.len() as u64, "stored");
         let delayed = deliver_at > appended_at;
-        assert_eq!(self.delayed.contains_key(&self.place(base)), delayed, "the machine finds the same delayed");
+        assert_eq!(
+            self.delayed.contains_key(&self.place(base)),
+            delayed,
+            "the machine finds the same delayed"
+        );
         delayed.then_some(deliver_at)
     }
 

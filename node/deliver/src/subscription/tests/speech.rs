@@ -41,11 +41,7 @@ fn said<T>(number: usize, under: Epochs, about: T, sent: Sent, world: &mut World
 }
 
 /// Which of these a consumer got through with, by what was refused.
-fn heeded(
-    offsets: &[u64],
-    request: u64,
-    refusals: &[(ConsumerId, Option<u64>, Refusal)],
-) -> Vec<u64> {
+fn heeded(offsets: &[u64], request: u64, refusals: &[(ConsumerId, Option<u64>, Refusal)]) -> Vec<u64> {
     let refused = refusals.iter().filter(|(_, of, _)| *of == Some(request)).map(|(.., refusal)| refusal);
     let (mut left, mut all) = (offsets.to_vec(), true);
     for refusal in refused {

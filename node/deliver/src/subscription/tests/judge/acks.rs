@@ -10,7 +10,9 @@ impl Judge {
     pub(super) fn not_after_ack(&self, delivery: &Delivery, scene: &Scene<'_>) -> Result<(), String> {
         let offset = delivery.place.offset.0;
         ensure(!self.confirmed.contains(&offset), || format!("SUB-2: {delivery:?} after a confirmed ack"))?;
-        ensure(delivery.place == scene.replica.place(offset), || format!("SUB-2: {delivery:?}: a wrong place"))?;
+        ensure(delivery.place == scene.replica.place(offset), || {
+            format!("SUB-2: {delivery:?}: a wrong place")
+        })?;
         ensure(scene.replica.is_open(offset), || format!("SUB-2: {delivery:?} is settled, or gone"))
     }
 
@@ -23,8 +25,12 @@ impl Judge {
         ensure(settlement.cumulative.is_none(), || "SUB-1: more than was said".into())?;
         for place in places(&settlement.acked, &settlement.delayed.acked) {
             let offset = place.offset.0;
-            ensure(self.said_done.contains(&offset), || format!("SUB-1: {offset} is acked and nobody said so"))?;
-            ensure(scene.replica.place(offset) == place, || format!("SUB-1: {place:?} is acked, in no lane"))?;
+            ensure(self.said_done.contains(&offset), || {
+                format!("SUB-1: {offset} is acked and nobody said so")
+            })?;
+            ensure(scene.replica.place(offset) == place, || {
+                format!("SUB-1: {place:?} is acked, in no lane")
+            })?;
         }
         let mut passed = settlement.delayed.passed.iter().flat_map(|range| range.from.0..range.to.0);
         match passed.find(|offset| !scene.replica.place(*offset).is_delayed()) {

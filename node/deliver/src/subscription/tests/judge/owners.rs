@@ -8,7 +8,9 @@ impl Judge {
         ensure(under.dispatch == replica.dispatch_epoch(), || {
             format!("SUB-3: {delivery:?} under an old dispatch")
         })?;
-        ensure(under.seek == replica.view().seek_epoch(), || format!("SUB-3: {delivery:?} under an old seek"))?;
+        ensure(under.seek == replica.view().seek_epoch(), || {
+            format!("SUB-3: {delivery:?} under an old seek")
+        })?;
         if replica.rules.kind.is_owned() {
             let (owner, epoch) = (replica.view().owner(), replica.view().owner_epoch());
             let owns = owner == Some(delivery.consumer) && epoch == under.owner;

@@ -10,9 +10,9 @@ pub(super) fn standing(
     machine: &PartitionMachine,
     outbox_room: usize,
 ) -> Standing {
-    let delayed_settled = view.delayed_settled().flat_map(|(deliver_at, set)| {
-        set.iter().map(move |range| DelayedRange { deliver_at, range })
-    });
+    let delayed_settled = view
+        .delayed_settled()
+        .flat_map(|(deliver_at, set)| set.iter().map(move |range| DelayedRange { deliver_at, range }));
     Standing {
         subscription: view.id(),
         rules: view.rules().clone(),
