@@ -15,7 +15,7 @@ use meridian_machine::partition::{
 };
 use meridian_model::limits::DEAD_LETTERS_MAX;
 use meridian_model::subscription::{DelayedRange, Settlement};
-use meridian_model::{ConsumerId, GroupId, Offset, Place, SubscriptionId, UnixMs};
+use meridian_model::{ConsumerId, GroupId, Place, SubscriptionId, UnixMs};
 
 use crate::delayed_index;
 use crate::group::Group;

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 
 use futures::Stream;
-use meridian_model::{ConsumerId, Offset, OffsetRange, TopicName, name};
+use meridian_model::{ConsumerId, TopicName, name};
 use meridian_proto::requests::topic_name;
 use meridian_proto::v1::subscribe_request::Request as Sent;
 use meridian_proto::v1::subscribe_response::Response as Answer;
 use meridian_proto::v1::subscribe_service_server::SubscribeService;
 use meridian_proto::v1::{
-    AcknowledgeRequest, AcknowledgeResponse, ErrorReason, Failure, HeldMessages, ModifyDeadlineRequest,
+    AcknowledgeRequest, AcknowledgeResponse, DeliveredRange, ErrorReason, Failure, HeldMessages, ModifyDeadlineRequest,
     ModifyDeadlineResponse, PullRequest, PullResponse, SubscribeOpen, SubscribeOpened, SubscribeRequest,
     SubscribeResponse,
 };
@@ -32,25 +32,22 @@ pub(crate) struct Subscribe {
     pub(crate) ways: Ways,
 }
 
-type Holds = BTreeMap<(TopicName, u32), (u64, Vec<OffsetRange>)>;
+type Holds = BTreeMap<(TopicName, u32), (u64, Vec<DeliveredRange>)>;
 
 /// What a consumer says that it holds from before.
 fn holds(held: Vec<HeldMessages>) -> Result<Holds, Failure> {
     let (mut holds, mut messages) = (Holds::new(), 0u64);
     for of in held {
         let topic = topic_name(&of.topic)?;
-        let mut ranges = Vec::with_capacity(of.ranges.len());
-        for range in of.ranges {
-            if range.from >= range.to {
-                return Err(Failure::invalid("holds", "a range is empty"));
-            }
-            messages = messages.saturating_add(range.to - range.from);
-            ranges.push(OffsetRange::new(Offset(range.from), Offset(range.to)));
+        if of.ranges.iter().any(|range| range.from >= range.to) {
+            return Err(Failure::invalid("holds", "a range is empty"));
         }
+        let held = of.ranges.iter().map(|range| range.to - range.from);
+        messages = held.fold(messages, u64::saturating_add);
         if messages > HELD_MAX {
             return Err(Failure::invalid("holds", format!("more than {HELD_MAX} messages")));
         }
-        holds.insert((topic, of.partition), (of.seek_epoch, ranges));
+        holds.insert((topic, of.partition), (of.seek_epoch, of.ranges));
     }
     Ok(holds)
 }

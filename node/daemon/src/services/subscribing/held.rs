@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use meridian_model::{Offset, OffsetRange, OffsetRanges};
 use meridian_proto::v1::subscribe_request::Request;
-use meridian_proto::v1::{DeliveryEpochs, subscribe_response::Response};
+use meridian_proto::v1::subscribe_response::Response;
+use meridian_proto::v1::{DeliveredRange, DeliveryEpochs};
 
 /// Requests that may wait for an answer.
 const WAITING_MAX: usize = 10_000;
@@ -12,33 +13,51 @@ const WAITING_MAX: usize = 10_000;
 /// What a request would settle.
 enum Settles {
     Nothing,
-    Ranges(Vec<OffsetRange>),
+    Ranges(Vec<DeliveredRange>),
     Below(Offset),
 }
 
 /// The part of a consumer in one partition.
 #[derive(Default)]
 pub(super) struct Held {
-    messages: OffsetRanges,
+    /// By the time that stood on their deliveries.
+    messages: BTreeMap<u64, OffsetRanges>,
     seek_epoch: u64,
     waiting: BTreeMap<u64, Settles>,
 }
 
-fn range(from: u64, to: u64) -> OffsetRange {
-    OffsetRange::new(Offset(from), Offset(to))
+fn range(range: &DeliveredRange) -> OffsetRange {
+    OffsetRange::new(Offset(range.from), Offset(range.to))
+}
+
+fn sound(ranges: &[DeliveredRange]) -> Vec<DeliveredRange> {
+    ranges.iter().filter(|range| range.from < range.to).copied().collect()
 }
 
 impl Held {
     /// What is held, and under which seek epoch it was delivered.
-    pub(super) fn messages(&self) -> (Vec<OffsetRange>, u64) {
-        (self.messages.iter().collect(), self.seek_epoch)
+    pub(super) fn messages(&self) -> (Vec<DeliveredRange>, u64) {
+        let ranges = self.messages.iter().flat_map(|(deliver_at_ms, ranges)| {
+            let wire = |range: OffsetRange| DeliveredRange {
+                from: range.from.0,
+                to: range.to.0,
+                deliver_at_ms: *deliver_at_ms,
+            };
+            ranges.iter().map(wire)
+        });
+        (ranges.collect(), self.seek_epoch)
     }
 
     /// What the consumer says that it holds from before.
-    pub(super) fn from_before(ranges: impl Iterator<Item = OffsetRange>, seek_epoch: u64) -> Self {
+    pub(super) fn from_before(ranges: &[DeliveredRange], seek_epoch: u64) -> Self {
         let mut held = Self { seek_epoch, ..Self::default() };
-        ranges.for_each(|range| drop(held.messages.insert(range)));
+        ranges.iter().for_each(|range| held.add(range));
         held
+    }
+
+    /// Whether nothing is held.
+    pub(super) fn is_empty(&self) -> bool {
+        self.messages.is_empty()
     }
 
     /// The consumer asks something. `false`: too much waits for an answer, and it is not to be passed on.
@@ -46,15 +65,9 @@ impl Held {
         let (number, settles) = match request {
             Request::Ack(ack) => match ack.cumulative {
                 Some(below) => (ack.request, Settles::Below(Offset(below))),
-                None => {
-                    let ranges = ack.ranges.iter().filter(|r| r.from < r.to).map(|r| range(r.from, r.to));
-                    (ack.request, Settles::Ranges(ranges.collect()))
-                }
+                None => (ack.request, Settles::Ranges(sound(&ack.ranges))),
             },
-            Request::Nack(nack) => {
-                let one = |offset: &u64| range(*offset, offset.saturating_add(1));
-                (nack.request, Settles::Ranges(nack.offsets.iter().map(one).collect()))
-            }
+            Request::Nack(nack) => (nack.request, Settles::Ranges(sound(&nack.ranges))),
             Request::Extend(extend) => (extend.request, Settles::Nothing),
             Request::Seek(seek) => (seek.request, Settles::Nothing),
             _ => return true,
@@ -71,25 +84,21 @@ impl Held {
         match response {
             Response::Messages(frame) => {
                 self.delivered_under(frame.epochs);
-                for message in frame.messages.iter().filter_map(|delivered| delivered.message.as_ref()) {
-                    self.messages.insert(range(message.offset, message.offset + 1));
+                for delivered in &frame.messages {
+                    let offset = delivered.message.as_ref().map_or(0, |message| message.offset);
+                    let deliver_at_ms = delivered.deliver_at_ms;
+                    self.add(&DeliveredRange { from: offset, to: offset + 1, deliver_at_ms });
                 }
             }
             Response::Batches(frame) => {
                 self.delivered_under(frame.epochs);
-                for delivered in &frame.ranges {
-                    self.messages.insert(range(delivered.from, delivered.to));
-                }
+                frame.ranges.iter().for_each(|range| self.add(range));
             }
             Response::Confirmed(frame) => {
                 frame.requests.iter().for_each(|request| self.confirmed(*request));
             }
             Response::Refused(frame) => drop(self.waiting.remove(&frame.request)),
-            Response::Revoked(frame) => {
-                for offset in &frame.offsets {
-                    self.messages.remove(range(*offset, offset + 1));
-                }
-            }
+            Response::Revoked(frame) => frame.ranges.iter().for_each(|range| self.remove(range)),
             _ => {}
         }
     }
@@ -99,18 +108,36 @@ impl Held {
         std::mem::take(&mut self.waiting).into_keys().collect()
     }
 
+    fn add(&mut self, delivered: &DeliveredRange) {
+        self.messages.entry(delivered.deliver_at_ms).or_default().insert(range(delivered));
+    }
+
+    fn remove(&mut self, settled: &DeliveredRange) {
+        if let Some(ranges) = self.messages.get_mut(&settled.deliver_at_ms) {
+            ranges.remove(range(settled));
+            if ranges.is_empty() {
+                self.messages.remove(&settled.deliver_at_ms);
+            }
+        }
+    }
+
     fn delivered_under(&mut self, epochs: Option<DeliveryEpochs>) {
         let seek = epochs.unwrap_or_default().seek;
         if seek != self.seek_epoch {
-            self.messages = OffsetRanges::new();
+            self.messages.clear();
             self.seek_epoch = seek;
         }
     }
 
     fn confirmed(&mut self, request: u64) {
         match self.waiting.remove(&request) {
-            Some(Settles::Ranges(ranges)) => ranges.into_iter().for_each(|r| drop(self.messages.remove(r))),
-            Some(Settles::Below(below)) => drop(self.messages.remove(OffsetRange::new(Offset(0), below))),
+            Some(Settles::Ranges(ranges)) => ranges.iter().for_each(|range| self.remove(range)),
+            Some(Settles::Below(below)) => {
+                self.messages.retain(|_, ranges| {
+                    ranges.remove(OffsetRange::new(Offset(0), below));
+                    !ranges.is_empty()
+                });
+            }
             Some(Settles::Nothing) | None => {}
         }
     }
@@ -124,45 +151,49 @@ mod tests {
 
     use super::*;
 
+    fn held(from: u64, to: u64) -> DeliveredRange {
+        DeliveredRange { from, to, deliver_at_ms: 0 }
+    }
+
     fn delivered(from: u64, to: u64, seek: u64) -> Response {
         Response::Batches(DeliveredBatches {
             epochs: Some(DeliveryEpochs { seek, ..DeliveryEpochs::default() }),
-            ranges: vec![meridian_proto::v1::OffsetRange { from, to }],
+            ranges: vec![held(from, to)],
             ..DeliveredBatches::default()
         })
     }
 
     fn ack(request: u64, from: u64, to: u64) -> Request {
-        let ranges = vec![meridian_proto::v1::OffsetRange { from, to }];
+        let ranges = vec![held(from, to)];
         Request::Ack(SubscribeAck { request, ranges, ..SubscribeAck::default() })
     }
 
     #[test]
     fn what_was_confirmed_is_held_no_longer() {
-        let mut held = Held::default();
-        held.hear(&delivered(0, 10, 1));
-        assert!(held.ask(&ack(7, 2, 4)));
-        assert_eq!(held.messages(), (vec![range(0, 10)], 1), "nobody has confirmed it");
-        held.hear(&Response::Confirmed(SubscribeConfirmed { requests: vec![7] }));
-        assert_eq!(held.messages(), (vec![range(0, 2), range(4, 10)], 1));
-        let nack = SubscribeNack { request: 8, offsets: vec![0], ..SubscribeNack::default() };
-        assert!(held.ask(&Request::Nack(nack)));
-        held.hear(&Response::Refused(SubscribeRefused { request: 8, failure: None }));
-        assert_eq!(held.unanswered(), [], "refused is answered");
+        let mut part = Held::default();
+        part.hear(&delivered(0, 10, 1));
+        assert!(part.ask(&ack(7, 2, 4)));
+        assert_eq!(part.messages(), (vec![held(0, 10)], 1), "nobody has confirmed it");
+        part.hear(&Response::Confirmed(SubscribeConfirmed { requests: vec![7] }));
+        assert_eq!(part.messages(), (vec![held(0, 2), held(4, 10)], 1));
+        let nack = SubscribeNack { request: 8, ranges: vec![held(0, 1)], ..SubscribeNack::default() };
+        assert!(part.ask(&Request::Nack(nack)));
+        part.hear(&Response::Refused(SubscribeRefused { request: 8, failure: None }));
+        assert_eq!(part.unanswered(), Vec::<u64>::new(), "refused is answered");
         let below = SubscribeAck { request: 9, cumulative: Some(6), ..SubscribeAck::default() };
-        assert!(held.ask(&Request::Ack(below)));
-        held.hear(&Response::Confirmed(SubscribeConfirmed { requests: vec![9] }));
-        assert_eq!(held.messages(), (vec![range(6, 10)], 1));
+        assert!(part.ask(&Request::Ack(below)));
+        part.hear(&Response::Confirmed(SubscribeConfirmed { requests: vec![9] }));
+        assert_eq!(part.messages(), (vec![held(6, 10)], 1));
     }
 
     #[test]
     fn what_was_delivered_before_a_seek_is_not_held() {
-        let mut held = Held::default();
-        held.hear(&delivered(0, 10, 1));
-        held.hear(&delivered(3, 5, 2));
-        assert_eq!(held.messages(), (vec![range(3, 5)], 2));
-        assert!(held.ask(&ack(1, 3, 4)));
-        assert_eq!(held.unanswered(), [1]);
-        assert_eq!(held.unanswered(), []);
+        let mut part = Held::default();
+        part.hear(&delivered(0, 10, 1));
+        part.hear(&delivered(3, 5, 2));
+        assert_eq!(part.messages(), (vec![held(3, 5)], 2));
+        assert!(part.ask(&ack(1, 3, 4)));
+        assert_eq!(part.unanswered(), [1]);
+        assert_eq!(part.unanswered(), Vec::<u64>::new());
     }
 }

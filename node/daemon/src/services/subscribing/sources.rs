@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use meridian_machine::control::{BeginAt, ControlChange, SubscriptionSettings};
 use meridian_model::subscription::SubscriptionKind;
-use meridian_model::{ConsumerId, GroupId, LogId, OffsetRange, SubscriptionId, TopicName};
+use meridian_model::{ConsumerId, GroupId, LogId, SubscriptionId, TopicName};
 use meridian_proto::v1::subscribe_request::Request;
 use meridian_proto::v1::subscribe_response::Response;
 use meridian_proto::v1::{
-    self, ErrorReason, Failure, SourceState, SubscribeCredit, SubscribeDrain, SubscribeSource,
+    self, DeliveredRange, ErrorReason, Failure, SourceState, SubscribeCredit, SubscribeDrain, SubscribeSource,
 };
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -40,7 +40,7 @@ pub(in super::super) struct Consumer {
     pub(in super::super) key_ranges: Vec<v1::KeyRange>,
     pub(in super::super) batches: bool,
     /// What it holds from before.
-    pub(in super::super) holds: BTreeMap<(TopicName, u32), (u64, Vec<OffsetRange>)>,
+    pub(in super::super) holds: BTreeMap<(TopicName, u32), (u64, Vec<DeliveredRange>)>,
     /// How a subscription is created where there is none. `None`: it must exist.
     pub(in super::super) create: Option<(SubscriptionSettings, BeginAt)>,
 }
@@ -120,7 +120,7 @@ impl Sources {
 
     fn add(&mut self, number: u32, found: Found) {
         let before = self.consumer.holds.remove(&(found.topic.clone(), found.partition));
-        let held = before.map(|(epoch, ranges)| Held::from_before(ranges.into_iter(), epoch));
+        let held = before.map(|(epoch, ranges)| Held::from_before(&ranges, epoch));
         let Found { topic, partition, group, log, subscription } = found;
         let source = Source {
             topic,
@@ -313,7 +313,7 @@ impl Sources {
     pub(super) fn all_drained(&self) -> bool {
         self.sources.values().all(|source| match source.state {
             State::Over => true,
-            State::Lost { .. } | State::Finding => source.held.messages().0.is_empty(),
+            State::Lost { .. } | State::Finding => source.held.is_empty(),
             State::Attached(_) => false,
         })
     }

@@ -6,12 +6,13 @@ use meridian_deliver::subscription::{Join, KeyRange};
 use meridian_dispatch::{Attach, Attached, Room};
 use meridian_model::limits::RPC_BYTES_MAX;
 use meridian_model::subscription::SubscriptionKind;
-use meridian_model::{ConsumerId, GroupId, NodeId, Offset, OffsetRange, SubscriptionId};
+use meridian_model::{ConsumerId, GroupId, NodeId, Offset, Place, SubscriptionId, UnixMs};
 use meridian_proto::internal as pb;
 use meridian_proto::internal::attach_request::Request as Sent;
 use meridian_proto::internal::peer_service_client::PeerServiceClient;
 use meridian_proto::v1::subscribe_request::Request;
 use meridian_proto::v1::subscribe_response::Response;
+use meridian_proto::subscription as wire;
 use meridian_proto::v1::{self, SubscribeRequest};
 use meridian_raft::network::Links;
 use tokio::sync::mpsc;
@@ -30,7 +31,7 @@ pub(super) struct Wanted {
     pub(super) kind: SubscriptionKind,
     pub(super) priority: u32,
     pub(super) key_ranges: Vec<v1::KeyRange>,
-    pub(super) holds: Vec<OffsetRange>,
+    pub(super) holds: Vec<v1::DeliveredRange>,
     pub(super) seek_epoch: u64,
     pub(super) batches: bool,
     pub(super) source: u32,
@@ -41,33 +42,16 @@ pub(super) enum Way {
     There(NodeId, mpsc::Sender<pb::AttachRequest>, Box<Streaming<pb::AttachResponse>>),
 }
 
-/// From the wire; `None`: a kind that is not known.
-pub(in super::super) fn kind_of(kind: v1::SubscriptionKind) -> Option<SubscriptionKind> {
-    match kind {
-        v1::SubscriptionKind::Exclusive => Some(SubscriptionKind::Exclusive),
-        v1::SubscriptionKind::Failover => Some(SubscriptionKind::Failover),
-        v1::SubscriptionKind::Shared => Some(SubscriptionKind::Shared),
-        v1::SubscriptionKind::KeyShared => Some(SubscriptionKind::KeyShared),
-        v1::SubscriptionKind::Unspecified => None,
-    }
-}
-
-fn kind_to(kind: SubscriptionKind) -> v1::SubscriptionKind {
-    match kind {
-        SubscriptionKind::Exclusive => v1::SubscriptionKind::Exclusive,
-        SubscriptionKind::Failover => v1::SubscriptionKind::Failover,
-        SubscriptionKind::Shared => v1::SubscriptionKind::Shared,
-        SubscriptionKind::KeyShared => v1::SubscriptionKind::KeyShared,
-    }
-}
-
 impl Wanted {
     /// In the words of the dispatch room.
     pub(super) fn attach(self) -> Attach {
         let key = |hash: u32| u16::try_from(hash).unwrap_or(u16::MAX);
         let ranges = self.key_ranges.iter();
         let ranges = ranges.map(|range| KeyRange { first: key(range.first), last: key(range.last) });
-        let holds = self.holds.iter().flat_map(|range| (range.from.0..range.to.0).map(Offset));
+        let holds = self.holds.iter().flat_map(|range| {
+            let place = |offset| Place { deliver_at: UnixMs(range.deliver_at_ms), offset: Offset(offset) };
+            (range.from..range.to).map(place)
+        });
         let join = Join {
             consumer: self.consumer,
             kind: self.kind,
@@ -82,13 +66,12 @@ impl Wanted {
 
     /// From the wire of another node. `None`: it makes no sense.
     pub(in super::super) fn from_wire(open: pb::AttachOpen) -> Option<Self> {
-        let kind = kind_of(open.kind())?;
+        let kind = wire::kind(open.kind).ok()?;
         let whole = open.holds.iter().all(|range| range.from < range.to);
         let held: u64 = open.holds.iter().map(|range| range.to.saturating_sub(range.from)).sum();
         if !whole || held > HELD_MAX {
             return None;
         }
-        let holds = open.holds.iter();
         Some(Self {
             group: GroupId(open.group),
             subscription: SubscriptionId(open.subscription),
@@ -96,7 +79,7 @@ impl Wanted {
             kind,
             priority: open.priority,
             key_ranges: open.key_ranges,
-            holds: holds.map(|r| OffsetRange::new(Offset(r.from), Offset(r.to))).collect(),
+            holds: open.holds,
             seek_epoch: open.seek_epoch,
             batches: open.batches,
             source: open.source,
@@ -104,16 +87,15 @@ impl Wanted {
     }
 
     fn to_wire(&self, from: NodeId) -> pb::AttachOpen {
-        let holds = self.holds.iter().map(|range| v1::OffsetRange { from: range.from.0, to: range.to.0 });
         pb::AttachOpen {
             from_node: from.0,
             group: self.group.0,
             subscription: self.subscription.0,
             consumer_id: self.consumer.0.to_be_bytes().to_vec().into(),
-            kind: kind_to(self.kind) as i32,
+            kind: wire::kind_to_wire(self.kind) as i32,
             priority: self.priority,
             key_ranges: self.key_ranges.clone(),
-            holds: holds.collect(),
+            holds: self.holds.clone(),
             seek_epoch: self.seek_epoch,
             batches: self.batches,
             source: self.source,
