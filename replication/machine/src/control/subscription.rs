@@ -1,7 +1,10 @@
 //! Subscriptions of topics: what every partition of the topic is to know of them.
+//!
+//! Nothing is remembered of one that was deleted. Its id is the control index of its creation and is given once, so a
+//! partition holds one that is deleted if and only if the state here is at or past its id and does not list it.
 
-use meridian_model::subscription::SubscriptionRules;
-use meridian_model::{SubscriptionId, TopicName, UnixMs, name};
+use meridian_model::subscription::{Backoff, SubscriptionRules};
+use meridian_model::{Offset, SubscriptionId, TopicName, UnixMs, limits, name};
 use serde::{Deserialize, Serialize};
 
 use super::row::{Stored, join_key};
@@ -19,17 +22,30 @@ pub enum BeginAt {
     Latest,
     /// At the first message appended at or after this time.
     Time(UnixMs),
+    /// At this offset of each partition; at the oldest message kept, or behind the newest, where it lies beyond these.
+    Offset(Offset),
 }
 
 /// Settings of a subscription.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubscriptionSettings {
     /// What every partition knows.
     pub rules: SubscriptionRules,
-    /// Where messages go after their last attempt. Needs `rules.attempts_max`.
+    /// Where messages go after their last attempt. Belongs together with `rules.attempts_max`.
     pub dead_letter: Option<TopicName>,
+    /// Where messages go that are to be tried again later. `None`: they stay where they are.
+    pub retry: Option<TopicName>,
+    /// Whether retention waits for it.
+    pub durable: bool,
     /// Deleted after so long without a consumer, in milliseconds. `None`: never.
     pub idle_ms_max: Option<u64>,
+}
+
+impl Default for SubscriptionSettings {
+    fn default() -> Self {
+        let rules = SubscriptionRules::default();
+        Self { rules, dead_letter: None, retry: None, durable: true, idle_ms_max: None }
+    }
 }
 
 /// A subscription of a topic.
@@ -72,6 +88,11 @@ impl Stored for Subscription {
 }
 
 impl ControlMachine {
+    /// Every subscription, by topic and name.
+    pub fn subscriptions(&self) -> impl Iterator<Item = &Subscription> {
+        self.subscriptions.values()
+    }
+
     /// The subscriptions of a topic, by name.
     pub fn subscriptions_of<'a>(&'a self, topic: &'a TopicName) -> impl Iterator<Item = &'a Subscription> {
         let from = (topic.clone(), String::new());
@@ -94,27 +115,28 @@ impl ControlMachine {
         name::check("subscription", name)?;
         check_settings(settings)?;
         let partitions = self.live_topic(topic)?.partitions.len() as u32;
-        self.check_dead_letter(topic, settings)?;
+        self.check_destinations(topic, settings)?;
         let key = (topic.clone(), name.to_owned());
         if self.subscriptions.contains_key(&key) {
             return Err(ControlRefusal::already_exists(resource(topic, name)));
         }
         let of_topic = self.subscriptions_of(topic).count();
-        ControlRefusal::at_limit("subscriptions of a topic", of_topic, self.bounds.subscriptions_topic_max)?;
+        let topic_max = self.bounds.subscriptions_topic_max + usize::from(planted!(OneSubscriptionTooMany));
+        ControlRefusal::at_limit("subscriptions of a topic", of_topic, topic_max)?;
         let all = self.subscriptions.len();
         ControlRefusal::at_limit("subscriptions", all, self.bounds.subscriptions_max)?;
         let version = self.core.applied_index;
+        let id = SubscriptionId(if planted!(SubscriptionIdByCount) { all as u64 + 1 } else { version });
         let created = Subscription {
             topic: topic.clone(),
             name: name.to_owned(),
-            id: SubscriptionId(version),
+            id,
             begin,
             settings: settings.clone(),
             partitions,
             version,
         };
         effects.push(created.put());
-        let id = created.id;
         self.subscriptions.insert(key, created);
         Ok(ControlDone::SubscriptionCreated { id })
     }
@@ -129,16 +151,20 @@ impl ControlMachine {
     ) -> Result<ControlDone, ControlRefusal> {
         check_settings(settings)?;
         self.live_topic(topic)?;
-        self.check_dead_letter(topic, settings)?;
+        self.check_destinations(topic, settings)?;
         let version = self.core.applied_index;
         let subscription = self.subscription_mut(topic, name)?;
         check_version(subscription, expected_version)?;
-        if subscription.settings.rules.kind != settings.rules.kind {
-            return Err(ControlRefusal::conflict("the kind of a subscription cannot be changed; delete it first"));
+        if subscription.settings.rules.kind != settings.rules.kind && !planted!(KindChanges) {
+            return Err(ControlRefusal::conflict(
+                "the kind of a subscription cannot be changed; delete it first",
+            ));
         }
         subscription.settings = settings.clone();
         subscription.version = version;
-        effects.push(subscription.put());
+        if !planted!(LosesSubscriptionRow) {
+            effects.push(subscription.put());
+        }
         Ok(ControlDone::Changed)
     }
 
@@ -158,59 +184,95 @@ impl ControlMachine {
 
     /// The subscriptions of a topic that is gone.
     pub(super) fn forget_subscriptions_of(&mut self, topic: &TopicName, effects: &mut Vec<Effect>) {
-        self.subscriptions.retain(|(of, _), subscription| {
-            let stays = of != topic;
-            if !stays {
-                effects.push(subscription.delete());
-            }
-            stays
-        });
+        let gone: Vec<Subscription> = self.subscriptions_of(topic).cloned().collect();
+        for subscription in gone.into_iter().filter(|_| !planted!(KeepsSubscriptionOfDeleted)) {
+            effects.push(subscription.delete());
+            self.subscriptions.remove(&(subscription.topic, subscription.name));
+        }
     }
 
-    fn subscription_mut(&mut self, topic: &TopicName, name: &str) -> Result<&mut Subscription, ControlRefusal> {
+    fn subscription_mut(
+        &mut self,
+        topic: &TopicName,
+        name: &str,
+    ) -> Result<&mut Subscription, ControlRefusal> {
         let key = (topic.clone(), name.to_owned());
         self.subscriptions.get_mut(&key).ok_or_else(|| ControlRefusal::not_found(resource(topic, name)))
     }
 
-    /// Dead letters go to another topic of the same tenant, which must be there.
-    fn check_dead_letter(
+    /// What leaves the topic goes to another topic of the same tenant, which must be there.
+    fn check_destinations(
         &mut self,
         topic: &TopicName,
         settings: &SubscriptionSettings,
     ) -> Result<(), ControlRefusal> {
-        let Some(dead_letter) = &settings.dead_letter else { return Ok(()) };
-        if dead_letter == topic {
-            return Err(ControlRefusal::invalid("dead_letter", "a topic cannot take its own dead letters"));
+        for (field, to) in [("dead_letter_topic", &settings.dead_letter), ("retry_topic", &settings.retry)] {
+            let Some(to) = to else { continue };
+            if to == topic {
+                return Err(ControlRefusal::invalid(field, "it is the topic itself; name another one"));
+            }
+            if to.tenant() != topic.tenant() && !planted!(LettersCrossTenants) {
+                return Err(ControlRefusal::not_found(to.resource()));
+            }
+            self.live_topic(to)?;
         }
-        if dead_letter.tenant() != topic.tenant() {
-            return Err(ControlRefusal::not_found(dead_letter.resource()));
-        }
-        self.live_topic(dead_letter).map(drop)
+        Ok(())
     }
 }
 
 fn check_settings(settings: &SubscriptionSettings) -> Result<(), ControlRefusal> {
-    let SubscriptionSettings { rules, dead_letter, idle_ms_max } = settings;
-    if rules.lease_ms == 0 {
-        return Err(ControlRefusal::invalid("lease_ms", "a consumer needs time"));
+    let SubscriptionSettings { rules, dead_letter, idle_ms_max, .. } = settings;
+    if !(limits::LEASE_MS_MIN..=limits::LEASE_MS_MAX).contains(&rules.lease_ms) {
+        let (least, most) = (limits::LEASE_MS_MIN, limits::LEASE_MS_MAX);
+        let why = format!("a consumer may hold a message for {least} to {most} ms");
+        return Err(ControlRefusal::invalid("lease_ms", why));
     }
-    if rules.attempts_max == Some(0) {
-        return Err(ControlRefusal::invalid("attempts_max", "0 delivers nothing; leave it out to try for ever"));
+    check_backoff(rules.backoff)?;
+    if rules.attempts_max == Some(0) && !planted!(NoAttempts) {
+        return Err(ControlRefusal::invalid(
+            "attempts_max",
+            "0 delivers nothing; leave it out to try for ever",
+        ));
     }
-    if dead_letter.is_some() != rules.attempts_max.is_some() {
-        let why = "a dead-letter topic and a number of attempts belong together";
-        return Err(ControlRefusal::invalid("dead_letter", why));
+    match (dead_letter.is_some(), rules.attempts_max.is_some()) {
+        (false, true) => {
+            let why = "after the last attempt a message needs somewhere to go: name a dead-letter topic too";
+            return Err(ControlRefusal::invalid("attempts_max", why));
+        }
+        (true, false) => {
+            let why = "nothing ever goes there without a number of attempts: say attempts_max too";
+            return Err(ControlRefusal::invalid("dead_letter_topic", why));
+        }
+        _ => {}
     }
     match idle_ms_max {
-        Some(0) => Err(ControlRefusal::invalid("idle_ms_max", "0 would delete it at once; leave it out to keep it")),
+        Some(0) => {
+            Err(ControlRefusal::invalid("idle_ms_max", "0 would delete it at once; leave it out to keep it"))
+        }
         _ => Ok(()),
+    }
+}
+
+fn check_backoff(backoff: Backoff) -> Result<(), ControlRefusal> {
+    let (first, longest) = match backoff {
+        Backoff::Linear { step_ms, max_ms } => (step_ms, max_ms),
+        Backoff::Exponential { first_ms, max_ms } => (first_ms, max_ms),
+    };
+    match first <= longest && longest <= limits::BACKOFF_MS_MAX {
+        true => Ok(()),
+        false => {
+            let most = limits::BACKOFF_MS_MAX;
+            let why = format!("the first wait is at most the longest, and that at most {most} ms");
+            Err(ControlRefusal::invalid("backoff", why))
+        }
     }
 }
 
 fn check_version(subscription: &Subscription, expected: Option<u64>) -> Result<(), ControlRefusal> {
     match expected {
-        Some(expected) if expected != subscription.version => {
-            let why = format!("the subscription has version {}, expected was {expected}", subscription.version);
+        Some(expected) if expected != subscription.version && !planted!(SubscriptionVersionIgnored) => {
+            let why =
+                format!("the subscription has version {}, expected was {expected}", subscription.version);
             Err(ControlRefusal::conflict(why))
         }
         _ => Ok(()),
