@@ -9,6 +9,7 @@ use meridian_config::Config;
 use meridian_model::topology::NodeAddresses;
 use meridian_model::{Incarnation, NodeId};
 use meridian_proto::admin::admin_service_server::AdminServiceServer;
+use meridian_proto::admin::subscription_service_server::SubscriptionServiceServer;
 use meridian_proto::internal::peer_service_server::PeerServiceServer;
 use meridian_proto::v1::metadata_service_server::MetadataServiceServer;
 use meridian_proto::v1::publish_service_server::PublishServiceServer;
@@ -29,7 +30,9 @@ use crate::node::NodeError;
 use crate::probe::Prober;
 use crate::routes::Routing;
 use crate::server::{self, Life};
-use crate::services::{Admin, Forwarder, Metadata, Pages, Peer, Producers, Publish, Read};
+use crate::services::{
+    Admin, Forwarder, Metadata, Pages, Peer, Producers, Publish, Read, Standings, Subscriptions,
+};
 use crate::tls::Tls;
 
 /// Bytes from other nodes that the writer may be behind, where clients may not have fewer in flight.
@@ -117,11 +120,19 @@ impl Rooms {
             pages: Pages::new(self.config.limits.reading_bytes),
         })
         .max_encoding_message_size(RPC_BYTES_MAX);
-        let admin = AdminServiceServer::new(Admin {
+        let standings = Arc::new(Standings {
+            routing: Arc::clone(&routing),
+            registry: Arc::clone(&self.registry),
+            links: Arc::clone(&self.links),
+        });
+        let admin = Admin {
             control: Arc::clone(&self.control),
             routing: Arc::clone(&routing),
             cluster_name: self.config.cluster.name.clone(),
-        });
+        };
+        let subscriptions = Subscriptions { admin: admin.clone(), standings: Arc::clone(&standings) };
+        let subscriptions = SubscriptionServiceServer::new(subscriptions);
+        let admin = AdminServiceServer::new(admin);
         let metadata = MetadataServiceServer::new(Metadata { routing });
         let peer = PeerServiceServer::new(Peer {
             own: self.own,
@@ -137,6 +148,7 @@ impl Rooms {
             founding: Arc::clone(&self.founding),
             producers,
             registry: Arc::clone(&self.registry),
+            standings,
         })
         .max_decoding_message_size(RPC_BYTES_MAX)
         .max_encoding_message_size(RPC_BYTES_MAX);
@@ -153,10 +165,14 @@ impl Rooms {
         let mut tasks = vec![status];
         tasks.push(server::run(server::raft_entrance(limits, tls), nodes, listeners.raft, life));
         match listeners.admin {
-            None => tasks.push(server::run(for_clients, clients.add_service(admin), listeners.client, life)),
+            None => {
+                let clients = clients.add_service(admin).add_service(subscriptions);
+                tasks.push(server::run(for_clients, clients, listeners.client, life));
+            }
             Some(bound) => {
                 let operators = server::for_clients(limits, &intake).add_service(health);
-                let operators = operators.add_service(admin).add_optional_service(reflection());
+                let operators = operators.add_service(admin).add_service(subscriptions);
+                let operators = operators.add_optional_service(reflection());
                 tasks.push(server::run(for_clients, clients, listeners.client, life));
                 tasks.push(server::run(server::admin_entrance(limits, tls), operators, bound, life));
             }
@@ -261,6 +277,7 @@ async fn report_health(reporter: tonic_health::server::HealthReporter, control: 
                 "meridian.v1.PublishService",
                 "meridian.v1.ReadService",
                 "meridian.admin.v1.AdminService",
+                "meridian.admin.v1.SubscriptionService",
             ] {
                 reporter.set_service_status(service, status).await;
             }

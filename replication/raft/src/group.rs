@@ -133,6 +133,10 @@ impl Group {
         &self.parts.writer
     }
 
+    pub(crate) fn disk(&self) -> &Disk {
+        &self.parts.disk
+    }
+
     /// A leader sends something: its lease begins anew. It also says whether the group is quiet.
     pub(crate) fn heard_leader(&self, quiet: bool) {
         *self.heard.lock() = tokio::time::Instant::now();

@@ -9,8 +9,9 @@ mod peer;
 mod publish;
 mod read;
 mod reading;
+mod standing;
 
-pub(crate) use admin::Admin;
+pub(crate) use admin::{Admin, Subscriptions};
 pub(crate) use forward::Forwarder;
 pub(crate) use metadata::Metadata;
 pub(crate) use open_producer::Producers;
@@ -18,3 +19,4 @@ pub(crate) use peer::Peer;
 pub(crate) use publish::Publish;
 pub(crate) use read::Read;
 pub(crate) use reading::Pages;
+pub(crate) use standing::Standings;

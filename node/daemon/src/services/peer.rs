@@ -13,6 +13,7 @@ use meridian_raft::network::{Links, RaftService, Speaker};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::open_producer::Producers;
+use super::standing::Standings;
 use crate::control_plane::ControlPlane;
 use crate::entrance;
 use crate::formation::Founding;
@@ -30,6 +31,7 @@ pub(crate) struct Peer {
     pub(crate) founding: Arc<Founding>,
     pub(crate) producers: Arc<Producers>,
     pub(crate) registry: Arc<Registry>,
+    pub(crate) standings: Arc<Standings>,
 }
 
 /// For whom the other end may speak.
@@ -123,6 +125,22 @@ impl PeerService for Peer {
         let request = request.into_inner();
         let producer = requests::producer(&request.producer_id)?;
         Ok(Response::new(self.producers.serve(request.group, producer, request.epoch).await))
+    }
+
+    async fn get_standing(
+        &self,
+        request: Request<pb::GetStandingRequest>,
+    ) -> Result<Response<pb::GetStandingResponse>, Status> {
+        speaker(&request).check(request.get_ref().from_node)?;
+        Ok(Response::new(self.standings.serve_standing(request.get_ref())))
+    }
+
+    async fn move_subscription(
+        &self,
+        request: Request<pb::MoveSubscriptionRequest>,
+    ) -> Result<Response<pb::MoveSubscriptionResponse>, Status> {
+        speaker(&request).check(request.get_ref().from_node)?;
+        Ok(Response::new(self.standings.serve_move(request.into_inner()).await))
     }
 
     async fn state_digests(
