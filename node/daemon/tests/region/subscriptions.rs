@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use meridian_model::LogId;
+use meridian_model::{BatchBuilder, Codec, LogId, Message, UnixMs};
 use meridian_sdk::admin::{
     NewSubscription, NewTopic, Standing, StandingInfo, SubscriptionSettings, TopicInfo,
 };
@@ -166,6 +166,42 @@ async fn a_backlog_is_counted_sought_skipped_and_cleared() {
     assert_eq!(backlog("s").await, 0);
     admin.seek_subscription("moved", "s", None, Start::Earliest).await.expect("sought");
     assert_eq!(backlog("s").await, messages);
+}
+
+/// Messages 0 to 20, of which 4 to 8 and 12 to 16 are due in an hour.
+async fn publish_some_delayed(region: &Region, topic: &TopicInfo) {
+    let sender = Sender::open(&region.address(1), &topic.name.resource(), "").await.expect("opens");
+    for number in 0..5u64 {
+        let due = if number % 2 == 1 { sender.opened_at_ms + 3_600_000 } else { 0 };
+        let mut builder = BatchBuilder::new(Codec::None).deliver_at(UnixMs(due));
+        (0..4).for_each(|_| builder.push(&Message::new("m")));
+        let batch = builder.build().expect("a batch").into_bytes();
+        let ack = sender.publish(&region.address(1), batch).await.expect("stored");
+        assert_eq!(ack.base_offset, number * 4);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn delayed_messages_are_counted_apart_and_left_alone_by_a_skip() {
+    let region = Region::start().await;
+    let topic = topic(&region, "delayed", 1).await;
+    publish_some_delayed(&region, &topic).await;
+    let admin = region.client().admin();
+    admin.create_subscription(earliest("delayed", "s")).await.expect("created");
+    let backlog = async || {
+        let stand = standings(&region, "delayed", "s").await.remove(0);
+        (stand.backlog_messages, stand.delayed_messages, stand.delayed_at_most)
+    };
+    assert_eq!(backlog().await, (12, 8, false));
+    let middle = Start::Offset(Offset(6));
+    admin.seek_subscription("delayed", "s", Some(0), middle).await.expect("sought");
+    assert_eq!(backlog().await, (8, 6, false), "in the middle of delayed ones");
+    let skipped = admin.skip_messages("delayed", "s", 0, 5).await.expect("skipped");
+    assert_eq!((skipped.skipped_messages, skipped.floor), (5, Offset(17)));
+    assert_eq!(backlog().await, (3, 6, false), "delayed ones are still to come");
+    let skipped = admin.skip_messages("delayed", "s", 0, 99).await.expect("skipped");
+    assert_eq!((skipped.skipped_messages, skipped.floor), (3, Offset(20)));
+    assert_eq!(backlog().await, (0, 6, false));
 }
 
 #[tokio::test(flavor = "multi_thread")]

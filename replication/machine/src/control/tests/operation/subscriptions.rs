@@ -19,7 +19,8 @@ pub(super) fn change(
         return create(dice, model, request_id);
     }
     match operation {
-        0..=11 => {
+        0..=4 => directed(dice, model, request_id),
+        5..=11 => {
             let topic = topic(dice, model);
             let name = match dice.below(16) {
                 0 => bad_name(dice),
@@ -45,6 +46,25 @@ pub(super) fn change(
             ControlChange::DeleteSubscription { topic, name, expected_version, request_id }
         }
     }
+}
+
+/// One that is refused for nothing but a bound, or because its letters would cross to another tenant.
+fn directed(dice: &mut Dice<'_>, model: &Model, request_id: String) -> ControlChange {
+    let roll = dice.below(8);
+    let live = || model.topics.values().filter(|topic| !topic.deleting);
+    let taken = |topic: &&Topic| model.subscriptions.keys().filter(|(of, _)| *of == topic.name).count();
+    let found = match roll {
+        0..=3 => live().max_by_key(taken),
+        _ => live().min_by_key(taken),
+    };
+    let topic = found.map_or_else(|| super::super::topic("nothing"), |topic| topic.name.clone());
+    let known = |name: &String| model.subscriptions.contains_key(&(topic.clone(), name.clone()));
+    let name = (0..4).map(|number| format!("s{number}")).find(|name| !known(name)).unwrap_or_default();
+    let mut settings = SubscriptionSettings::default();
+    if roll == 7 {
+        settings.retry = model.topics.keys().find(|to| to.tenant() != topic.tenant()).cloned();
+    }
+    ControlChange::CreateSubscription { topic, name, begin: begin(dice), settings, request_id }
 }
 
 fn begin(dice: &mut Dice<'_>) -> BeginAt {
