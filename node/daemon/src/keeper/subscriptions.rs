@@ -11,7 +11,7 @@ use futures::StreamExt;
 use meridian_commitlog::ReadError;
 use meridian_machine::command::{StartAt, SubscriptionCommand};
 use meridian_machine::control::{BeginAt, ControlMachine};
-use meridian_machine::partition::{PartitionMachine, PartitionReply};
+use meridian_machine::partition::{PartitionMachine, PartitionReply, SubscriptionRefusal};
 use meridian_model::subscription::SubscriptionRules;
 use meridian_model::{Offset, SubscriptionId};
 use meridian_raft::Group;
@@ -109,6 +109,8 @@ async fn bring(group: &Arc<Group>, desired: &Desired) {
             }
         };
         match group.propose_subscription(command, PATIENCE).await {
+            // Whoever led before knew more: what is looked at here will say so soon.
+            Ok(PartitionReply::SubscriptionRefused(SubscriptionRefusal::StaleControl { .. })) => {}
             Ok(PartitionReply::SubscriptionRefused(refusal)) => {
                 tracing::warn!(group = %group.id(), ?step, %refusal, "a subscription could not be brought in line");
             }

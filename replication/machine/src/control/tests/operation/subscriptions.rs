@@ -32,9 +32,12 @@ pub(super) fn change(
         12..=18 => {
             let (topic, name, known) = named(dice, model);
             let kind = known.map_or(SubscriptionKind::Shared, |known| known.settings.rules.kind);
-            let mut settings = settings(dice, model, &topic, kind);
             let roll = dice.below(8);
-            if roll == 0 {
+            let mut settings = match roll {
+                0..=4 => SubscriptionSettings { durable: false, ..SubscriptionSettings::default() },
+                _ => settings(dice, model, &topic, kind),
+            };
+            if roll <= 2 {
                 settings.rules.kind = SubscriptionKind::Failover;
             }
             let expected_version = version_of(dice, known.map_or(0, |known| known.version));
@@ -54,14 +57,14 @@ fn directed(dice: &mut Dice<'_>, model: &Model, request_id: String) -> ControlCh
     let live = || model.topics.values().filter(|topic| !topic.deleting);
     let taken = |topic: &&Topic| model.subscriptions.keys().filter(|(of, _)| *of == topic.name).count();
     let found = match roll {
-        0..=3 => live().max_by_key(taken),
+        0..=4 => live().max_by_key(taken),
         _ => live().min_by_key(taken),
     };
     let topic = found.map_or_else(|| super::super::topic("nothing"), |topic| topic.name.clone());
     let known = |name: &String| model.subscriptions.contains_key(&(topic.clone(), name.clone()));
     let name = (0..4).map(|number| format!("s{number}")).find(|name| !known(name)).unwrap_or_default();
     let mut settings = SubscriptionSettings::default();
-    if roll == 7 {
+    if roll >= 5 {
         settings.retry = model.topics.keys().find(|to| to.tenant() != topic.tenant()).cloned();
     }
     ControlChange::CreateSubscription { topic, name, begin: begin(dice), settings, request_id }
