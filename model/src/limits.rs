@@ -90,6 +90,16 @@ pub const NODES_MAX: usize = 64;
 pub const ADDRESS_BYTES_MAX: usize = 512;
 /// Producer names whose epoch the control group keeps.
 pub const NAMED_PRODUCERS_MAX: usize = 100_000;
+/// Subscriptions of one topic: as many as each of its partitions holds.
+pub const SUBSCRIPTIONS_TOPIC_MAX: usize = SUBSCRIPTIONS_PARTITION_MAX;
+/// Subscriptions of one region: about 300 bytes of the control group's memory each.
+pub const SUBSCRIPTIONS_MAX: usize = 100_000;
+/// The shortest lease of a message: a consumer must be able to answer within it.
+pub const LEASE_MS_MIN: u64 = 100;
+/// The longest lease of a message, 12 hours.
+pub const LEASE_MS_MAX: u64 = 12 * 3_600_000;
+/// The longest wait before a message is delivered again, 7 days.
+pub const BACKOFF_MS_MAX: u64 = 7 * 24 * 3_600_000;
 /// Remembered request ids of metadata changes. An id may have [`NAME_BYTES_MAX`] bytes.
 pub const REQUEST_IDS_MAX: usize = 4_096;
 /// Entries of the control group's own log after which a segment is closed and the one before the last dropped:

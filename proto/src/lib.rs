@@ -5,6 +5,7 @@
 
 pub mod failure;
 pub mod requests;
+pub mod subscription;
 
 /// The packages as they are named on the wire, so that one can speak of another.
 #[allow(missing_docs, clippy::all, clippy::too_many_lines, unreachable_pub)]

@@ -7,13 +7,14 @@ use anyhow::{Context, Result, bail};
 use prost::Message;
 
 /// What clients speak: server reflection tells of these.
-const PUBLIC: [&str; 6] = [
+const PUBLIC: [&str; 7] = [
     "meridian/v1/error.proto",
     "meridian/v1/metadata.proto",
     "meridian/v1/publish.proto",
     "meridian/v1/read.proto",
     "meridian/v1/subscribe.proto",
     "meridian/admin/v1/admin.proto",
+    "meridian/admin/v1/subscription.proto",
 ];
 /// What only nodes speak, among themselves.
 const INTERNAL: &str = "meridian/internal/v1/peer.proto";

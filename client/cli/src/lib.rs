@@ -11,6 +11,7 @@ mod node;
 mod publish;
 mod read;
 mod status;
+mod subscription;
 mod table;
 mod tenant;
 mod topic;
@@ -30,6 +31,9 @@ pub enum ClientCommand {
     /// Create, list, describe, change and delete topics
     #[command(subcommand)]
     Topic(topic::TopicCommand),
+    /// Create, list, describe, change, move and delete subscriptions of topics
+    #[command(subcommand)]
+    Subscription(subscription::SubscriptionCommand),
     /// Create, list and delete tenants
     #[command(subcommand)]
     Tenant(tenant::TenantCommand),
@@ -71,6 +75,7 @@ async fn execute(command: ClientCommand, global: &GlobalArgs, console: &mut Cons
     let client = global.connect().await?;
     match command {
         ClientCommand::Topic(command) => topic::run(command, &client, global, console).await,
+        ClientCommand::Subscription(command) => subscription::run(command, &client, global, console).await,
         ClientCommand::Tenant(command) => tenant::run(command, &client, global, console).await,
         ClientCommand::Namespace(command) => namespace::run(command, &client, global, console).await,
         ClientCommand::Publish(args) => Box::pin(publish::run(args, &client, global, console)).await,

@@ -53,7 +53,9 @@ pub use reader::{BatchItem, BatchReader, Item, Reader, ReaderBuilder, Record, St
 pub use tls::{ClientCertificate, ClientTls};
 
 pub use meridian_model::{
-    Batch, Clock, Codec, GroupId, LogId, Message, MessageId, NodeId, Offset, ProducerId, TopicName, UnixMs,
+    Batch, Clock, Codec, GroupId, LogId, Message, MessageId, NodeId, Offset, ProducerId, SubscriptionId,
+    TopicName, UnixMs,
+    subscription::{Backoff, SubscriptionKind, SubscriptionRules},
     topology::Retention,
 };
 pub use meridian_proto::v1::ErrorReason as Reason;

@@ -60,7 +60,10 @@ fn assert_names(change: &ControlChange) {
         | ControlChange::AddPartitions { name, .. }
         | ControlChange::DeleteTopic { name, .. }
         | ControlChange::FinishDelete { name, .. }
-        | ControlChange::OpenProducer { topic: name, .. } => name,
+        | ControlChange::OpenProducer { topic: name, .. }
+        | ControlChange::CreateSubscription { topic: name, .. }
+        | ControlChange::UpdateSubscription { topic: name, .. }
+        | ControlChange::DeleteSubscription { topic: name, .. } => name,
         _ => return,
     };
     for part in [named.tenant(), named.namespace(), named.topic()] {

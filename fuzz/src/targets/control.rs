@@ -4,8 +4,11 @@
 mod copies;
 
 use bytes::Bytes;
-use meridian_machine::control::{ControlChange, ControlCommand, ControlMachine, Duty};
+use meridian_machine::control::{
+    BeginAt, ControlChange, ControlCommand, ControlMachine, Duty, SubscriptionSettings,
+};
 use meridian_machine::{At, Command, Effect};
+use meridian_model::subscription::SubscriptionRules;
 use meridian_model::topology::{NodeAddresses, NodeRecord, Retention};
 use meridian_model::{ClusterId, GroupId, Incarnation, NodeId, ReplicaId, TopicName, UnixMs};
 
@@ -38,6 +41,9 @@ fn apply(machine: &mut ControlMachine, entry: Option<&Bytes>) -> Vec<Effect> {
     }
     let partitions = machine.topics().map(|topic| topic.partitions.len()).sum::<usize>();
     assert_eq!(machine.groups_count(), partitions, "a group is one partition of one topic");
+    for subscription in machine.subscriptions() {
+        assert!(machine.topic(&subscription.topic).is_some(), "{subscription:?} of a topic that is gone");
+    }
     for (group, copy) in machine.all_leaving() {
         assert!(machine.group(group).is_some(), "{copy:?} of a group that is gone");
     }
@@ -78,6 +84,19 @@ pub(super) fn commands() -> Vec<Command> {
     };
     let open =
         |request_id| ControlChange::OpenProducer { topic: flights.clone(), name: "tower".into(), request_id };
+    let subscribe = |topic, settings, request_id| ControlChange::CreateSubscription {
+        topic,
+        name: "board".into(),
+        begin: BeginAt::Time(UnixMs(5)),
+        settings,
+        request_id,
+    };
+    let letters = SubscriptionSettings {
+        rules: SubscriptionRules { attempts_max: Some(5), ..SubscriptionRules::default() },
+        dead_letter: Some(topic("acme/air/dead")),
+        durable: false,
+        ..SubscriptionSettings::default()
+    };
     let changes = [
         form,
         ControlChange::RegisterNode { record: record(4) },
@@ -103,8 +122,24 @@ pub(super) fn commands() -> Vec<Command> {
         ControlChange::SetDuty { node: NodeId(3), duty: Duty::Draining },
         ControlChange::SetDuty { node: NodeId(1), duty: Duty::Leaving },
         ControlChange::ForgetNode { node: NodeId(1) },
+        create(topic("acme/air/dead"), 1, id("")),
+        subscribe(flights.clone(), SubscriptionSettings::default(), id("r10")),
+        subscribe(topic("short-lived"), letters.clone(), id("")),
+        ControlChange::UpdateSubscription {
+            topic: flights.clone(),
+            name: "board".into(),
+            settings: letters,
+            expected_version: None,
+            request_id: id("r11"),
+        },
         ControlChange::DeleteTopic { name: topic("short-lived"), request_id: id("r7") },
         ControlChange::FinishDelete { name: topic("short-lived"), expected_version: None },
+        ControlChange::DeleteSubscription {
+            topic: flights.clone(),
+            name: "board".into(),
+            expected_version: None,
+            request_id: id("r12"),
+        },
         ControlChange::DeleteNamespace { tenant: tenant.clone(), name, request_id: id("r8") },
         ControlChange::DeleteTenant { name: tenant, request_id: id("r9") },
         ControlChange::TrimLog { closed: 11 },

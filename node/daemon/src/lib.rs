@@ -8,6 +8,7 @@ pub mod folder;
 mod formation;
 mod intake;
 mod keeper;
+mod letterbox;
 pub mod listen;
 pub mod node;
 #[cfg(feature = "rocks")]

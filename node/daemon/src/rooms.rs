@@ -6,13 +6,17 @@ use std::time::Duration;
 
 use meridian_commitlog::Append;
 use meridian_config::Config;
+use meridian_deliver::subscription::DispatchBounds;
+use meridian_dispatch::{PageBudget, Room};
 use meridian_model::topology::NodeAddresses;
-use meridian_model::{Incarnation, NodeId};
+use meridian_model::{Clock, Incarnation, NodeId, UnixMs};
 use meridian_proto::admin::admin_service_server::AdminServiceServer;
+use meridian_proto::admin::subscription_service_server::SubscriptionServiceServer;
 use meridian_proto::internal::peer_service_server::PeerServiceServer;
 use meridian_proto::v1::metadata_service_server::MetadataServiceServer;
 use meridian_proto::v1::publish_service_server::PublishServiceServer;
 use meridian_proto::v1::read_service_server::ReadServiceServer;
+use meridian_proto::v1::subscribe_service_server::SubscribeServiceServer;
 use meridian_publish::{Admission, Anonymous, Health, Publisher};
 use meridian_raft::network::{Links, RaftService};
 use meridian_raft::{ClockBook, GroupParts, Registry};
@@ -24,22 +28,37 @@ use crate::control_plane::ControlPlane;
 use crate::formation::{Formation, Founding};
 use crate::intake::Intake;
 use crate::keeper::{DiskSpace, Keeper};
+use crate::letterbox::Letterboxes;
 use crate::listen::Bound;
 use crate::node::NodeError;
 use crate::probe::Prober;
 use crate::routes::Routing;
 use crate::server::{self, Life};
-use crate::services::{Admin, Forwarder, Metadata, Pages, Peer, Producers, Publish, Read};
+use crate::services::{
+    Admin, Forwarder, Metadata, Pages, Peer, Producers, Publish, Read, Standings, Subscribe,
+    Subscriptions, Ways,
+};
 use crate::tls::Tls;
 
 /// Bytes from other nodes that the writer may be behind, where clients may not have fewer in flight.
 const BACKLOG_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Bytes of batches that are kept for consumers, over all partitions.
+const DISPATCHED_BYTES_MAX: usize = 128 * 1024 * 1024;
 
 struct Backlog(WriterHandle);
 
 impl Health for Backlog {
     fn backlog_bytes(&self) -> u64 {
         self.0.backlog_bytes()
+    }
+}
+
+struct WallClock(Arc<ClockBook>);
+
+impl Clock for WallClock {
+    fn now(&self) -> UnixMs {
+        self.0.now()
     }
 }
 
@@ -97,6 +116,18 @@ impl Rooms {
         }
     }
 
+    fn dispatch_room(&self) -> Arc<Room> {
+        let letterbox = Letterboxes { control: Arc::clone(&self.control) };
+        Room::new(
+            Arc::clone(&self.registry) as _,
+            Arc::clone(&self.registry) as _,
+            Arc::new(WallClock(Arc::clone(&self.clocks))),
+            Arc::new(letterbox),
+            DispatchBounds::default(),
+            PageBudget::new(DISPATCHED_BYTES_MAX),
+        )
+    }
+
     /// Serves the listeners.
     pub(crate) fn serve(&self, listeners: Listeners, life: &Life) -> Vec<JoinHandle<()>> {
         use meridian_model::limits::RPC_BYTES_MAX;
@@ -117,11 +148,24 @@ impl Rooms {
             pages: Pages::new(self.config.limits.reading_bytes),
         })
         .max_encoding_message_size(RPC_BYTES_MAX);
-        let admin = AdminServiceServer::new(Admin {
+        let room = self.dispatch_room();
+        let subscribe = SubscribeServiceServer::new(Subscribe {
+            ways: Ways { routing: Arc::clone(&routing), room: Arc::clone(&room), links: Arc::clone(&self.links) },
+        })
+        .max_encoding_message_size(RPC_BYTES_MAX);
+        let standings = Arc::new(Standings {
+            routing: Arc::clone(&routing),
+            registry: Arc::clone(&self.registry),
+            links: Arc::clone(&self.links),
+        });
+        let admin = Admin {
             control: Arc::clone(&self.control),
             routing: Arc::clone(&routing),
             cluster_name: self.config.cluster.name.clone(),
-        });
+        };
+        let subscriptions = Subscriptions { admin: admin.clone(), standings: Arc::clone(&standings) };
+        let subscriptions = SubscriptionServiceServer::new(subscriptions);
+        let admin = AdminServiceServer::new(admin);
         let metadata = MetadataServiceServer::new(Metadata { routing });
         let peer = PeerServiceServer::new(Peer {
             own: self.own,
@@ -137,6 +181,8 @@ impl Rooms {
             founding: Arc::clone(&self.founding),
             producers,
             registry: Arc::clone(&self.registry),
+            standings,
+            room,
         })
         .max_decoding_message_size(RPC_BYTES_MAX)
         .max_encoding_message_size(RPC_BYTES_MAX);
@@ -146,17 +192,21 @@ impl Rooms {
         let intake = Intake::new(limits);
         let clients = server::for_clients(limits, &intake).add_service(health.clone());
         let clients = clients.add_service(publish.clone()).add_service(read.clone());
-        let clients = clients.add_service(metadata).add_optional_service(reflection());
+        let clients = clients.add_service(metadata).add_service(subscribe).add_optional_service(reflection());
         let nodes = server::for_nodes(limits).add_service(peer).add_service(publish).add_service(read);
         let tls = self.tls.as_ref();
         let for_clients = server::client_entrance(limits, tls);
         let mut tasks = vec![status];
         tasks.push(server::run(server::raft_entrance(limits, tls), nodes, listeners.raft, life));
         match listeners.admin {
-            None => tasks.push(server::run(for_clients, clients.add_service(admin), listeners.client, life)),
+            None => {
+                let clients = clients.add_service(admin).add_service(subscriptions);
+                tasks.push(server::run(for_clients, clients, listeners.client, life));
+            }
             Some(bound) => {
                 let operators = server::for_clients(limits, &intake).add_service(health);
-                let operators = operators.add_service(admin).add_optional_service(reflection());
+                let operators = operators.add_service(admin).add_service(subscriptions);
+                let operators = operators.add_optional_service(reflection());
                 tasks.push(server::run(for_clients, clients, listeners.client, life));
                 tasks.push(server::run(server::admin_entrance(limits, tls), operators, bound, life));
             }
@@ -260,7 +310,9 @@ async fn report_health(reporter: tonic_health::server::HealthReporter, control: 
                 "",
                 "meridian.v1.PublishService",
                 "meridian.v1.ReadService",
+                "meridian.v1.SubscribeService",
                 "meridian.admin.v1.AdminService",
+                "meridian.admin.v1.SubscriptionService",
             ] {
                 reporter.set_service_status(service, status).await;
             }

@@ -13,7 +13,7 @@ use futures::stream::FuturesUnordered;
 use meridian_commitlog::{CursorError, Mandate, Tail};
 use meridian_deliver::subscription::{Action, Event, Leaving, Token};
 use meridian_model::subscription::Settlement;
-use meridian_model::{ConsumerId, GroupId, SubscriptionId, UnixMs};
+use meridian_model::{ConsumerId, GroupId, LogId, SubscriptionId, UnixMs};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -184,7 +184,7 @@ impl Partition {
 
     /// What others changed: an operator sought, or gave it other rules, or deleted it.
     fn look_at_subscription(&mut self, id: SubscriptionId) {
-        let Some(Served { state: State::Dispatching(dispatcher), rules_at, destination, .. }) =
+        let Some(Served { state: State::Dispatching(dispatcher), rules_at, destination, buries, .. }) =
             self.served.get_mut(&id)
         else {
             return;
@@ -197,21 +197,26 @@ impl Partition {
                 return;
             }
         };
-        let to = self.room.letterbox.destination(self.group, id);
         let sought = glance.seek_epoch > dispatcher.epochs().seek;
         let ruled = glance.rules_at != *rules_at.get_or_insert(glance.rules_at);
-        let letters = std::mem::replace(destination, to) != to;
         if ruled {
             // Consumers come again, and what they hold stays theirs.
             self.served.remove(&id);
             return;
         }
-        if letters {
+        let (before, to) = (*destination, buries.then(|| self.room.letterbox.destination(self.group, id)).flatten());
+        if before != to {
+            *destination = to;
             self.event(id, Event::Outbox { room: glance.outbox_room, to });
         }
         if sought && let Ok(standing) = self.room.cursors.standing(self.group, id) {
             self.event(id, Event::Sought(Box::new(standing)));
         }
+    }
+
+    /// Where the dead letters of a subscription go, if it has any.
+    fn destination(&self, id: SubscriptionId, buries: bool) -> Option<LogId> {
+        buries.then(|| self.room.letterbox.destination(self.group, id)).flatten()
     }
 
     fn look_at_tail(&mut self) {

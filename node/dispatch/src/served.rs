@@ -36,6 +36,8 @@ pub(crate) struct Served {
     pub(crate) wake_at: Option<UnixMs>,
     /// The control index of the rules that the dispatcher knows.
     pub(crate) rules_at: Option<u64>,
+    /// Whether messages go to a dead-letter topic after their last attempt.
+    pub(crate) buries: bool,
     /// Where the dispatcher believes that dead letters go.
     pub(crate) destination: Option<LogId>,
     /// Since when nobody takes part.
@@ -50,6 +52,7 @@ impl Served {
             consumers: BTreeMap::new(),
             wake_at: None,
             rules_at: None,
+            buries: false,
             destination: None,
             idle_since: None,
         }

@@ -451,6 +451,63 @@ pub struct AttachResponse {
     #[prost(message, optional, tag = "1")]
     pub said: ::core::option::Option<super::super::v1::SubscribeResponse>,
 }
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetStandingRequest {
+    #[prost(uint64, tag = "1")]
+    pub from_node: u64,
+    #[prost(uint64, tag = "2")]
+    pub group: u64,
+    /// The id of the subscription: one life of its name.
+    #[prost(uint64, tag = "3")]
+    pub subscription: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetStandingResponse {
+    /// Not led here: ask the one that leads, if it is known.
+    #[prost(bool, tag = "1")]
+    pub not_leader: bool,
+    #[prost(uint64, optional, tag = "2")]
+    pub leader_node: ::core::option::Option<u64>,
+    /// Absent: the partition has no such subscription.
+    #[prost(message, optional, tag = "3")]
+    pub standing: ::core::option::Option<super::super::admin::v1::SubscriptionStanding>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MoveSubscriptionRequest {
+    #[prost(uint64, tag = "1")]
+    pub from_node: u64,
+    #[prost(uint64, tag = "2")]
+    pub group: u64,
+    /// The id of the subscription: one life of its name.
+    #[prost(uint64, tag = "3")]
+    pub subscription: u64,
+    #[prost(oneof = "move_subscription_request::To", tags = "4, 5")]
+    pub to: ::core::option::Option<move_subscription_request::To>,
+}
+/// Nested message and enum types in `MoveSubscriptionRequest`.
+pub mod move_subscription_request {
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum To {
+        #[prost(message, tag = "4")]
+        Start(super::super::super::v1::SubscriptionStart),
+        /// Behind so many of the messages that come next.
+        #[prost(uint64, tag = "5")]
+        SkipMessages(u64),
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct MoveSubscriptionResponse {
+    /// Not led here, and nothing was done: ask the one that leads, if it is known.
+    #[prost(bool, tag = "1")]
+    pub not_leader: bool,
+    #[prost(uint64, optional, tag = "2")]
+    pub leader_node: ::core::option::Option<u64>,
+    /// Why it was not moved, or may not have been. Absent: it was.
+    #[prost(message, optional, tag = "3")]
+    pub failure: ::core::option::Option<super::super::v1::Failure>,
+    #[prost(message, optional, tag = "4")]
+    pub moved: ::core::option::Option<super::super::admin::v1::MovedPartition>,
+}
 /// Generated client implementations.
 pub mod peer_service_client {
     #![allow(
@@ -751,6 +808,63 @@ pub mod peer_service_client {
                 .insert(GrpcMethod::new("meridian.internal.v1.PeerService", "Attach"));
             self.inner.streaming(req, path, codec).await
         }
+        /// How a subscription stands in a partition that the asked node leads.
+        pub async fn get_standing(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetStandingRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetStandingResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/meridian.internal.v1.PeerService/GetStanding",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("meridian.internal.v1.PeerService", "GetStanding"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// A subscription goes on elsewhere in a partition that the asked node leads.
+        pub async fn move_subscription(
+            &mut self,
+            request: impl tonic::IntoRequest<super::MoveSubscriptionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::MoveSubscriptionResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/meridian.internal.v1.PeerService/MoveSubscription",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new(
+                        "meridian.internal.v1.PeerService",
+                        "MoveSubscription",
+                    ),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -831,6 +945,22 @@ pub mod peer_service_server {
             &self,
             request: tonic::Request<tonic::Streaming<super::AttachRequest>>,
         ) -> std::result::Result<tonic::Response<Self::AttachStream>, tonic::Status>;
+        /// How a subscription stands in a partition that the asked node leads.
+        async fn get_standing(
+            &self,
+            request: tonic::Request<super::GetStandingRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetStandingResponse>,
+            tonic::Status,
+        >;
+        /// A subscription goes on elsewhere in a partition that the asked node leads.
+        async fn move_subscription(
+            &self,
+            request: tonic::Request<super::MoveSubscriptionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::MoveSubscriptionResponse>,
+            tonic::Status,
+        >;
     }
     /// What nodes of one region say to each other. Not for clients.
     #[derive(Debug)]
@@ -1270,6 +1400,96 @@ pub mod peer_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/meridian.internal.v1.PeerService/GetStanding" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetStandingSvc<T: PeerService>(pub Arc<T>);
+                    impl<
+                        T: PeerService,
+                    > tonic::server::UnaryService<super::GetStandingRequest>
+                    for GetStandingSvc<T> {
+                        type Response = super::GetStandingResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetStandingRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PeerService>::get_standing(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetStandingSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/meridian.internal.v1.PeerService/MoveSubscription" => {
+                    #[allow(non_camel_case_types)]
+                    struct MoveSubscriptionSvc<T: PeerService>(pub Arc<T>);
+                    impl<
+                        T: PeerService,
+                    > tonic::server::UnaryService<super::MoveSubscriptionRequest>
+                    for MoveSubscriptionSvc<T> {
+                        type Response = super::MoveSubscriptionResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::MoveSubscriptionRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PeerService>::move_subscription(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = MoveSubscriptionSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -1741,6 +1741,12 @@ pub struct SubscriptionSettings {
     /// Deleted after so long without a consumer. Absent: never.
     #[prost(uint64, optional, tag = "6")]
     pub idle_ms_max: ::core::option::Option<u64>,
+    /// Where messages go that are to be tried again later, by its resource name. Absent: they stay where they are.
+    #[prost(string, optional, tag = "7")]
+    pub retry_topic: ::core::option::Option<::prost::alloc::string::String>,
+    /// Whether retention waits for it. Absent: it does.
+    #[prost(bool, optional, tag = "8")]
+    pub durable: ::core::option::Option<bool>,
 }
 /// Where a subscription begins, or goes on after a seek.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

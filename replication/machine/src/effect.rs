@@ -63,11 +63,13 @@ pub enum Table {
     NodeDuty = 23,
     /// Control: copies on their way out.
     Move = 24,
+    /// Control: subscriptions of topics, by topic and name.
+    TopicSubscription = 25,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 23] = [
+    pub const ALL: [Table; 24] = [
         Table::Core,
         Table::Segment,
         Table::Producer,
@@ -91,6 +93,7 @@ impl Table {
         Table::ControlLog,
         Table::NodeDuty,
         Table::Move,
+        Table::TopicSubscription,
     ];
 
     /// From the tag on disk.

@@ -150,6 +150,22 @@ mod switch {
         FinishesOtherMove,
         /// Control: the moves of a deleted topic stay on the disk.
         KeepsMoveOfDeleted,
+        /// Control: an id of a subscription is given again.
+        SubscriptionIdByCount,
+        /// Control: the kind of a subscription changes.
+        KindChanges,
+        /// Control: a changed subscription is not written.
+        LosesSubscriptionRow,
+        /// Control: the subscriptions of a deleted topic stay.
+        KeepsSubscriptionOfDeleted,
+        /// Control: the expected version of a subscription is not compared.
+        SubscriptionVersionIgnored,
+        /// Control: dead letters go to another tenant's topic.
+        LettersCrossTenants,
+        /// Control: a subscription may try a message not once.
+        NoAttempts,
+        /// Control: a topic has one subscription more than it may.
+        OneSubscriptionTooMany,
     }
 
     impl Mutant {
@@ -202,7 +218,7 @@ mod switch {
         ];
 
         /// Every fault in the control machine.
-        pub const CONTROL: [Mutant; 30] = [
+        pub const CONTROL: [Mutant; 38] = [
             Mutant::ReusesGroup,
             Mutant::ForgetsFloor,
             Mutant::EpochStays,
@@ -233,6 +249,14 @@ mod switch {
             Mutant::MovedFounds,
             Mutant::FinishesOtherMove,
             Mutant::KeepsMoveOfDeleted,
+            Mutant::SubscriptionIdByCount,
+            Mutant::KindChanges,
+            Mutant::LosesSubscriptionRow,
+            Mutant::KeepsSubscriptionOfDeleted,
+            Mutant::SubscriptionVersionIgnored,
+            Mutant::LettersCrossTenants,
+            Mutant::NoAttempts,
+            Mutant::OneSubscriptionTooMany,
         ];
     }
 

@@ -214,7 +214,8 @@ impl Cursors for Registry {
             SeekTo::Earliest => StartAt::Earliest,
             SeekTo::Latest => StartAt::Latest,
             SeekTo::Offset(offset) => {
-                StartAt::Offset { offset, delayed_before: delayed_index::rank(&group, offset).await? }
+                let found = group.start_at(offset).await;
+                found.map_err(|error| CursorError::Unavailable(error.to_string()))?
             }
         };
         match group.command(|stamp| SubscriptionCommand::Seek { stamp, id, to }).await? {

@@ -1,4 +1,4 @@
-//! The index of delayed messages: rows on disk by time and by offset, which the machine writes and never reads.
+//! The index of delayed messages by time: rows on disk that the machine writes and never reads.
 
 use meridian_commitlog::{CursorError, DelayedPage};
 use meridian_machine::Table;
@@ -35,47 +35,6 @@ fn rows_below(group: &Group, table: Table, key: &[u8]) -> Range {
 /// Waits until every row of what is applied can be read.
 async fn written(group: &Group) -> Result<(), CursorError> {
     group.writer().write(WriteSet::default(), Durability::Ordered).await.map_err(unavailable)
-}
-
-/// Delayed messages below an offset, since the log began.
-pub(crate) async fn rank(group: &Group, to: Offset) -> Result<u64, CursorError> {
-    let all = group.view().partition(|machine| machine.delayed_messages()).unwrap_or_default();
-    if all == 0 {
-        return Ok(0);
-    }
-    written(group).await?;
-    let key = to.0.to_be_bytes();
-    let (below, from) =
-        (rows_below(group, Table::DelayedByOffset, &key), rows_from(group, Table::DelayedByOffset, &key));
-    let found = group.disk().read(move |engine| {
-        Ok((engine.last(Family::State, &below)?, engine.scan(Family::State, &from, 1, usize::MAX)?))
-    });
-    let (before, after) = found.await.map_err(unavailable)?;
-    if let Some((key, value)) = before {
-        let row = ByOffset::decode(&key, &value)?;
-        return Ok(row.before + u64::from(row.messages).min(to.0 - row.first));
-    }
-    match after.first() {
-        Some((key, value)) => Ok(ByOffset::decode(key, value)?.before),
-        None => Ok(all),
-    }
-}
-
-/// A row by offset.
-struct ByOffset {
-    first: u64,
-    messages: u32,
-    before: u64,
-}
-
-impl ByOffset {
-    fn decode(key: &[u8], value: &[u8]) -> Result<Self, CursorError> {
-        let (_, _, key) = state::decode(key).map_err(|_| malformed())?;
-        let first = u64::from_be_bytes(key.try_into().map_err(|_| malformed())?);
-        let messages = value.get(8..12).and_then(|bytes| bytes.try_into().ok()).ok_or_else(malformed)?;
-        let before = value.get(12..20).and_then(|bytes| bytes.try_into().ok()).ok_or_else(malformed)?;
-        Ok(Self { first, messages: u32::from_le_bytes(messages), before: u64::from_le_bytes(before) })
-    }
 }
 
 /// The place of a batch's first message, and how many there are.

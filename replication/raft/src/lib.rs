@@ -21,6 +21,7 @@ pub mod registry;
 pub mod runtime;
 pub mod signs;
 pub mod snapshot;
+mod subscriptions;
 mod succession;
 pub mod timing;
 pub mod types;

@@ -1,7 +1,9 @@
-//! The region's metadata: tenants, namespaces, topics, and the state of the cluster.
+//! The region's metadata: tenants, namespaces, topics, subscriptions, and the state of the cluster.
 
 mod cluster;
 mod node;
+mod subscription;
+mod subscription_types;
 mod tenant;
 mod topic;
 mod types;
@@ -12,6 +14,10 @@ use meridian_model::limits;
 use meridian_proto::admin::admin_service_client::AdminServiceClient;
 use tonic::transport::Channel;
 
+pub use subscription_types::{
+    MovedPartition, NewSubscription, Standing, StandingInfo, SubscriptionCreated, SubscriptionDeleted,
+    SubscriptionInfo, SubscriptionSettings, SubscriptionStandings,
+};
 pub use types::{
     Changed, ClusterInfo, Created, Deleted, GroupInfo, NewTopic, NodeDuty, NodeInfo, PartitionInfo,
     PartitionsAdded, TopicInfo,
@@ -22,7 +28,7 @@ use crate::client::Shared;
 /// How many rows one page of a listing asks for.
 const PAGE_ROWS: u32 = 500;
 
-/// All calls of the admin service. Each is made at any node, retried under one request id until the operation
+/// All calls of the admin services. Each is made at any node, retried under one request id until the operation
 /// timeout, and takes effect at most once. Dropping a call's future abandons it; it may still take effect.
 #[derive(Clone)]
 pub struct Admin {

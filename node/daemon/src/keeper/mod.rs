@@ -1,6 +1,7 @@
 //! The keepers: loops that bring the actual state of this node toward the desired state of the control group.
 
 mod addresses;
+mod backlog;
 mod balance;
 mod control_log;
 mod damage;
@@ -11,6 +12,7 @@ pub(crate) mod leadership;
 mod membership;
 mod retention;
 mod stall;
+mod subscriptions;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -61,6 +63,7 @@ impl Keeper {
             tokio::spawn(membership::keep(self.clone())),
             tokio::spawn(retention::keep(self.clone())),
             tokio::spawn(stall::keep(self.clone())),
+            tokio::spawn(subscriptions::keep(self.clone())),
             tokio::spawn(disk::keep(self)),
         ]
     }

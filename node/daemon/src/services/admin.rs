@@ -1,6 +1,7 @@
 //! `AdminService`: the region's metadata and its state.
 
 mod status;
+mod subscriptions;
 mod topics;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use meridian_proto::admin::admin_service_server::AdminService;
 use meridian_proto::v1::{ErrorReason, Failure};
 use tonic::{Request, Response, Status};
 
+pub(crate) use self::subscriptions::{Subscriptions, settings as subscription_settings};
 use super::answers::of_control;
 use crate::control_plane::{Changed, ControlPlane};
 use crate::routes::Routing;

@@ -2,6 +2,7 @@
 
 mod admin;
 mod answers;
+mod attach;
 mod forward;
 mod metadata;
 mod open_producer;
@@ -9,8 +10,11 @@ mod peer;
 mod publish;
 mod read;
 mod reading;
+mod standing;
+mod subscribe;
+mod subscribing;
 
-pub(crate) use admin::Admin;
+pub(crate) use admin::{Admin, Subscriptions};
 pub(crate) use forward::Forwarder;
 pub(crate) use metadata::Metadata;
 pub(crate) use open_producer::Producers;
@@ -18,3 +22,6 @@ pub(crate) use peer::Peer;
 pub(crate) use publish::Publish;
 pub(crate) use read::Read;
 pub(crate) use reading::Pages;
+pub(crate) use standing::Standings;
+pub(crate) use subscribe::Subscribe;
+pub(crate) use subscribing::Ways;

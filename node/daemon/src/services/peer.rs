@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use meridian_dispatch::Room;
 use meridian_model::{GroupId, Incarnation, NodeId};
 use meridian_proto::internal as pb;
 use meridian_proto::internal::peer_service_server::PeerService;
@@ -12,7 +13,9 @@ use meridian_raft::Registry;
 use meridian_raft::network::{Links, RaftService, Speaker};
 use tonic::{Request, Response, Status, Streaming};
 
+use super::attach::{self, AttachStream};
 use super::open_producer::Producers;
+use super::standing::Standings;
 use crate::control_plane::ControlPlane;
 use crate::entrance;
 use crate::formation::Founding;
@@ -30,6 +33,8 @@ pub(crate) struct Peer {
     pub(crate) founding: Arc<Founding>,
     pub(crate) producers: Arc<Producers>,
     pub(crate) registry: Arc<Registry>,
+    pub(crate) standings: Arc<Standings>,
+    pub(crate) room: Arc<Room>,
 }
 
 /// For whom the other end may speak.
@@ -65,7 +70,19 @@ impl Peer {
 
 #[tonic::async_trait]
 impl PeerService for Peer {
+    type AttachStream = AttachStream;
     type ExchangeStream = meridian_raft::network::ExchangeStream;
+
+    async fn attach(
+        &self,
+        request: Request<Streaming<pb::AttachRequest>>,
+    ) -> Result<Response<Self::AttachStream>, Status> {
+        let speaker = speaker(&request);
+        let mut requests = request.into_inner();
+        let open = attach::opening(&mut requests).await?;
+        speaker.check(open.from_node)?;
+        Ok(Response::new(attach::attach(&self.room, open, requests)?))
+    }
 
     async fn exchange(
         &self,
@@ -123,6 +140,22 @@ impl PeerService for Peer {
         let request = request.into_inner();
         let producer = requests::producer(&request.producer_id)?;
         Ok(Response::new(self.producers.serve(request.group, producer, request.epoch).await))
+    }
+
+    async fn get_standing(
+        &self,
+        request: Request<pb::GetStandingRequest>,
+    ) -> Result<Response<pb::GetStandingResponse>, Status> {
+        speaker(&request).check(request.get_ref().from_node)?;
+        Ok(Response::new(self.standings.serve_standing(request.get_ref())))
+    }
+
+    async fn move_subscription(
+        &self,
+        request: Request<pb::MoveSubscriptionRequest>,
+    ) -> Result<Response<pb::MoveSubscriptionResponse>, Status> {
+        speaker(&request).check(request.get_ref().from_node)?;
+        Ok(Response::new(self.standings.serve_move(request.into_inner()).await))
     }
 
     async fn state_digests(

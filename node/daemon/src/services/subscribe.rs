@@ -19,7 +19,8 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::admin::{begin_at, subscription_settings};
+use super::admin::subscription_settings;
+use super::standing::begin_at;
 use super::subscribing::{Consumer, HELD_MAX, SILENCE_MAX, Selection, Subscribing, Ways, consumer_id, response};
 use crate::intake::Held;
 
@@ -54,7 +55,7 @@ fn holds(held: Vec<HeldMessages>) -> Result<Holds, Failure> {
 
 fn fresh_id() -> ConsumerId {
     let high = u128::from(meridian_raft::runtime::next_random());
-    ConsumerId(high << 64 | u128::from(meridian_raft::runtime::next_random()) | 1)
+    ConsumerId((high << 64 | u128::from(meridian_raft::runtime::next_random())).to_be_bytes())
 }
 
 impl Subscribe {
@@ -118,7 +119,7 @@ impl SubscribeService for Subscribe {
         let consumer = self.consumer(open)?;
         let (answers, outgoing) = mpsc::channel(ANSWERS);
         let opened = SubscribeOpened {
-            consumer_id: consumer.id.0.to_be_bytes().to_vec().into(),
+            consumer_id: consumer.id.0.to_vec().into(),
             silence_ms_max: SILENCE_MAX.as_millis() as u64,
         };
         let opened = response(Answer::Opened(opened));

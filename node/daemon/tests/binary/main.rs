@@ -8,6 +8,7 @@ mod process;
 mod readers;
 mod serve;
 mod strangers;
+mod subscriptions;
 mod tls;
 mod victim;
 mod watching;

@@ -24,6 +24,7 @@ mod rejoin;
 mod retention;
 mod single;
 mod snapshot;
+mod subscriptions;
 mod tables;
 mod trimming;
 mod two_snapshots;

@@ -73,7 +73,8 @@ impl Partition {
             self.over = true;
             return;
         };
-        let (now, to) = (self.now(), self.room.letterbox.destination(self.group, id));
+        let buries = standing.rules.attempts_max.is_some();
+        let (now, to) = (self.now(), self.destination(id, buries));
         let awaits = self.awaits.remove(&id).unwrap_or(false);
         let Some(served) = self.served.get_mut(&id) else { return };
         let State::Beginning(waiting) = &mut served.state else { return };
@@ -81,7 +82,7 @@ impl Partition {
         let bounds = DispatchBounds::clone(&self.room.bounds);
         let dispatcher = Dispatcher::new(standing, log, bounds, now, awaits);
         served.state = State::Dispatching(Box::new(dispatcher));
-        served.destination = to;
+        (served.destination, served.buries) = (to, buries);
         self.event(id, Event::Outbox { room, to });
         waiting.into_iter().for_each(|arrival| self.arrived(arrival));
     }

@@ -13,6 +13,8 @@ pub(crate) struct Bounds {
     pub(crate) groups_max: u64,
     pub(crate) producers_max: usize,
     pub(crate) requests_max: usize,
+    pub(crate) subscriptions_topic_max: usize,
+    pub(crate) subscriptions_max: usize,
     pub(crate) epoch_max: u32,
 }
 
@@ -27,6 +29,8 @@ impl Default for Bounds {
             groups_max: limits::GROUPS_MAX,
             producers_max: limits::NAMED_PRODUCERS_MAX,
             requests_max: limits::REQUEST_IDS_MAX,
+            subscriptions_topic_max: limits::SUBSCRIPTIONS_TOPIC_MAX,
+            subscriptions_max: limits::SUBSCRIPTIONS_MAX,
             epoch_max: u32::MAX,
         }
     }

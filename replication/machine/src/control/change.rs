@@ -6,6 +6,7 @@ use meridian_model::{ClusterId, GroupId, NodeId, ReplicaId, TopicName, UnixMs};
 use serde::{Deserialize, Serialize};
 
 use super::duty::Duty;
+use super::subscription::{BeginAt, SubscriptionSettings};
 use crate::command::{CommandError, control_prefix};
 
 /// A change, and the leader's stamp.
@@ -167,6 +168,43 @@ pub enum ControlChange {
         /// A node with a copy of it.
         node: NodeId,
     },
+    /// Create a subscription of a topic.
+    CreateSubscription {
+        /// Of which topic.
+        topic: TopicName,
+        /// Its name within the topic.
+        name: String,
+        /// Where it begins.
+        begin: BeginAt,
+        /// Its settings.
+        settings: SubscriptionSettings,
+        /// Makes a retry safe: the same id again.
+        request_id: String,
+    },
+    /// Change the settings of a subscription. Its kind stays.
+    UpdateSubscription {
+        /// Of which topic.
+        topic: TopicName,
+        /// Its name within the topic.
+        name: String,
+        /// From now on.
+        settings: SubscriptionSettings,
+        /// Refuse if the subscription has another version.
+        expected_version: Option<u64>,
+        /// Makes a retry safe.
+        request_id: String,
+    },
+    /// Delete a subscription. A later one of the same name is another one.
+    DeleteSubscription {
+        /// Of which topic.
+        topic: TopicName,
+        /// Its name within the topic.
+        name: String,
+        /// Refuse if the subscription has another version.
+        expected_version: Option<u64>,
+        /// Makes a retry safe.
+        request_id: String,
+    },
 }
 
 impl ControlChange {
@@ -191,12 +229,15 @@ impl ControlChange {
             ControlChange::MoveCopy { .. } => 15,
             ControlChange::FinishMove { .. } => 16,
             ControlChange::PreferLeader { .. } => 17,
+            ControlChange::CreateSubscription { .. } => 18,
+            ControlChange::UpdateSubscription { .. } => 19,
+            ControlChange::DeleteSubscription { .. } => 20,
         }
     }
 }
 
 /// The newest kind that this build knows.
-pub(crate) const KIND_LAST: u8 = 17;
+pub(crate) const KIND_LAST: u8 = 20;
 
 impl ControlCommand {
     pub(crate) fn encode(&self) -> Bytes {

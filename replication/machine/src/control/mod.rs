@@ -14,6 +14,7 @@ mod refusal;
 mod request;
 mod restore;
 mod row;
+mod subscription;
 mod tenant;
 #[cfg(test)]
 mod tests;
@@ -22,7 +23,7 @@ mod topic;
 use std::collections::BTreeMap;
 
 use meridian_model::topology::{NodeRecord, Replica, Topic};
-use meridian_model::{ClusterId, GroupId, NodeId, ProducerId, ReplicaId, TopicName, UnixMs};
+use meridian_model::{ClusterId, GroupId, NodeId, ProducerId, ReplicaId, SubscriptionId, TopicName, UnixMs};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::bounds::Bounds;
@@ -36,6 +37,7 @@ pub use self::producer::{NamedProducer, producer_id};
 pub use self::refusal::ControlRefusal;
 use self::request::Requests;
 use self::row::Stored;
+pub use self::subscription::{BeginAt, Subscription, SubscriptionSettings};
 pub use self::tenant::{Namespace, Tenant};
 use crate::{At, Effect};
 
@@ -84,6 +86,11 @@ pub enum ControlDone {
         /// The Raft index after which the log now begins; 0 while it still begins at its first entry.
         start: u64,
     },
+    /// The subscription exists; its partitions are told.
+    SubscriptionCreated {
+        /// This life of its name.
+        id: SubscriptionId,
+    },
 }
 
 /// The replicated state of the control group.
@@ -104,6 +111,7 @@ pub struct ControlMachine {
     duties: BTreeMap<NodeId, Duty>,
     /// The copy of each group that is on its way out.
     moves: BTreeMap<(GroupId, ReplicaId), Replica>,
+    subscriptions: BTreeMap<(TopicName, String), Subscription>,
 }
 
 impl Default for ControlMachine {
@@ -132,6 +140,7 @@ impl ControlMachine {
             log: ControlLog::default(),
             duties: BTreeMap::new(),
             moves: BTreeMap::new(),
+            subscriptions: BTreeMap::new(),
         }
     }
 
@@ -218,6 +227,15 @@ impl ControlMachine {
             ControlChange::MoveCopy { group, from, to } => self.move_copy(*group, *from, *to, effects),
             ControlChange::FinishMove { group, replica } => self.finish_move(*group, *replica, effects),
             ControlChange::PreferLeader { group, node } => self.prefer_leader(*group, *node, effects),
+            ControlChange::CreateSubscription { topic, name, begin, settings, .. } => {
+                self.create_subscription(topic, name, *begin, settings, effects)
+            }
+            ControlChange::UpdateSubscription { topic, name, settings, expected_version, .. } => {
+                self.update_subscription(topic, name, settings, *expected_version, effects)
+            }
+            ControlChange::DeleteSubscription { topic, name, expected_version, .. } => {
+                self.delete_subscription(topic, name, *expected_version, effects)
+            }
         }
     }
 

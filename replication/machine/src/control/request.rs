@@ -6,6 +6,7 @@ use meridian_model::limits;
 use serde::{Deserialize, Serialize};
 
 use super::row::Stored;
+use super::subscription;
 use super::tenant::{namespace_resource, tenant_resource};
 use super::{ControlChange, ControlRefusal, ControlReply};
 use crate::{Effect, Table};
@@ -133,6 +134,11 @@ impl<'a> Asked<'a> {
             | ControlChange::DeleteTopic { name, request_id } => (request_id, name.tenant(), name.resource()),
             ControlChange::OpenProducer { topic, name, request_id } => {
                 (request_id, topic.tenant(), format!("{}/producers/{name}", topic.resource()))
+            }
+            ControlChange::CreateSubscription { topic, name, request_id, .. }
+            | ControlChange::UpdateSubscription { topic, name, request_id, .. }
+            | ControlChange::DeleteSubscription { topic, name, request_id, .. } => {
+                (request_id, topic.tenant(), subscription::resource(topic, name))
             }
         };
         (!request_id.is_empty() && resource.len() <= RESOURCE_BYTES_MAX).then_some(Self {

@@ -12,6 +12,7 @@ use super::moves::Leaving;
 use super::producer::NamedProducer;
 use super::request::Remembered;
 use super::row::Stored;
+use super::subscription::Subscription;
 use super::tenant::{Namespace, Tenant};
 use super::{Bounds, ControlMachine};
 use crate::{CorruptState, Row, Table};
@@ -60,10 +61,23 @@ impl ControlMachine {
             return Err(CorruptState::row(Table::Move, "a copy of a group that is gone"));
         }
         self.copies_agree()?;
+        self.subscriptions_agree()?;
         if !self.requests.agree(next_request) {
             return Err(CorruptState::row(Table::Request, "a number or an id that was given twice"));
         }
         Ok(())
+    }
+
+    /// Each subscription has a topic that is there, and an id that was given to it alone.
+    fn subscriptions_agree(&self) -> Result<(), CorruptState> {
+        let mut given = BTreeSet::new();
+        let sound = self.subscriptions.values().all(|subscription| {
+            self.topics.contains_key(&subscription.topic)
+                && (1..=self.core.applied_index).contains(&subscription.id.0)
+                && given.insert(subscription.id)
+        });
+        let why = "a subscription of a topic that is gone, or whose id was not given, or was given twice";
+        if sound { Ok(()) } else { Err(CorruptState::row(Table::TopicSubscription, why)) }
     }
 
     /// Each copy has an id that was given to it alone, and each of a partition a node; one of these should lead.
@@ -121,6 +135,11 @@ impl ControlMachine {
             Table::Move => {
                 let Leaving { group, copy } = Leaving::decode(row)?;
                 self.moves.insert((group, copy.replica), copy);
+            }
+            Table::TopicSubscription => {
+                let subscription = Subscription::decode(row)?;
+                let key = (subscription.topic.clone(), subscription.name.clone());
+                self.subscriptions.insert(key, subscription);
             }
             Table::ControlLog => self.log = ControlLog::decode(row)?,
             Table::Request => self.requests.insert(Remembered::decode(row)?),

@@ -139,6 +139,7 @@ impl ControlMachine {
             self.forget_moves_of(&topic, effects);
         }
         self.forget_producers_of(name, effects);
+        self.forget_subscriptions_of(name, effects);
         Ok(ControlDone::Changed)
     }
 

@@ -101,6 +101,20 @@ impl PeerService for StuckDisk {
     ) -> Result<Response<pb::StateDigestsResponse>, Status> {
         Err(Status::unimplemented("not asked here"))
     }
+
+    async fn get_standing(
+        &self,
+        _: Request<pb::GetStandingRequest>,
+    ) -> Result<Response<pb::GetStandingResponse>, Status> {
+        Err(Status::unimplemented("not asked here"))
+    }
+
+    async fn move_subscription(
+        &self,
+        _: Request<pb::MoveSubscriptionRequest>,
+    ) -> Result<Response<pb::MoveSubscriptionResponse>, Status> {
+        Err(Status::unimplemented("not asked here"))
+    }
 }
 
 async fn links() -> Arc<Links> {

@@ -102,7 +102,7 @@ impl Links {
     }
 
     /// The node whose links these are.
-    pub(crate) fn own(&self) -> NodeId {
+    pub fn own(&self) -> NodeId {
         self.own
     }
 

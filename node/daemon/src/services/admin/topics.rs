@@ -19,7 +19,7 @@ const LEADERS_MAX: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 const REPLICATION_DEFAULT: u32 = 3;
 
-fn missing(name: &TopicName) -> Failure {
+pub(super) fn missing(name: &TopicName) -> Failure {
     Failure::new(ErrorReason::NotFound, format!("topic {name} does not exist")).with("field", "topic")
 }
 

@@ -22,7 +22,7 @@ use tonic::{Status, Streaming};
 
 use self::credit::{Amount, CREDIT_BYTES_MAX, CREDIT_MESSAGES_MAX, Credit};
 use self::part::{FromPart, Heard};
-pub(super) use self::part::Ways;
+pub(crate) use self::part::Ways;
 pub(super) use self::selection::Selection;
 pub(super) use self::sources::{Consumer, Sources};
 pub(super) use self::way::{Wanted, consumer_id, HELD_MAX};

@@ -37,10 +37,10 @@ pub(super) struct Heard {
 
 /// What a part needs of its node.
 #[derive(Clone)]
-pub(super) struct Ways {
-    pub(super) routing: Arc<Routing>,
-    pub(super) room: Arc<Room>,
-    pub(super) links: Arc<Links>,
+pub(crate) struct Ways {
+    pub(crate) routing: Arc<Routing>,
+    pub(crate) room: Arc<Room>,
+    pub(crate) links: Arc<Links>,
 }
 
 pub(super) struct Part {

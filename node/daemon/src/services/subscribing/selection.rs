@@ -15,7 +15,7 @@ pub(super) const PARTITIONS_MAX: usize = 4_096;
 
 /// The topics that are meant.
 #[derive(Clone, Debug)]
-pub(super) struct Selection {
+pub(in crate::services) struct Selection {
     names: Vec<TopicName>,
     /// Topics of a namespace whose names begin so.
     prefixes: Vec<TopicName>,
@@ -25,7 +25,7 @@ pub(super) struct Selection {
 
 impl Selection {
     /// From what the consumer wrote.
-    pub(super) fn parse(topics: &[String]) -> Result<Self, Failure> {
+    pub(in crate::services) fn parse(topics: &[String]) -> Result<Self, Failure> {
         if topics.is_empty() || topics.len() > NAMED_MAX {
             let why = format!("{} are named; at least 1, at most {NAMED_MAX}", topics.len());
             return Err(Failure::invalid("topics", why));

@@ -30,19 +30,19 @@ const CREATE_MAX: Duration = Duration::from_secs(10);
 const NEVER: Duration = Duration::from_secs(24 * 3600);
 
 /// What a consumer wants.
-pub(in super::super) struct Consumer {
-    pub(in super::super) ways: Ways,
-    pub(in super::super) topics: Selection,
-    pub(in super::super) subscription: String,
-    pub(in super::super) id: ConsumerId,
-    pub(in super::super) kind: SubscriptionKind,
-    pub(in super::super) priority: u32,
-    pub(in super::super) key_ranges: Vec<v1::KeyRange>,
-    pub(in super::super) batches: bool,
+pub(in crate::services) struct Consumer {
+    pub(in crate::services) ways: Ways,
+    pub(in crate::services) topics: Selection,
+    pub(in crate::services) subscription: String,
+    pub(in crate::services) id: ConsumerId,
+    pub(in crate::services) kind: SubscriptionKind,
+    pub(in crate::services) priority: u32,
+    pub(in crate::services) key_ranges: Vec<v1::KeyRange>,
+    pub(in crate::services) batches: bool,
     /// What it holds from before.
-    pub(in super::super) holds: BTreeMap<(TopicName, u32), (u64, Vec<DeliveredRange>)>,
+    pub(in crate::services) holds: BTreeMap<(TopicName, u32), (u64, Vec<DeliveredRange>)>,
     /// How a subscription is created where there is none. `None`: it must exist.
-    pub(in super::super) create: Option<(SubscriptionSettings, BeginAt)>,
+    pub(in crate::services) create: Option<(SubscriptionSettings, BeginAt)>,
 }
 
 enum State {
@@ -68,7 +68,7 @@ struct Source {
 }
 
 /// All of them, by the number that the stream knows them by.
-pub(in super::super) struct Sources {
+pub(in crate::services) struct Sources {
     consumer: Consumer,
     hears: mpsc::Sender<Heard>,
     sources: BTreeMap<u32, Source>,

@@ -24,7 +24,7 @@ const REQUESTS: usize = 64;
 
 /// What a consumer wants of a partition, whoever leads it.
 #[derive(Clone, Debug)]
-pub(super) struct Wanted {
+pub(in crate::services) struct Wanted {
     pub(super) group: GroupId,
     pub(super) subscription: SubscriptionId,
     pub(super) consumer: ConsumerId,
@@ -44,7 +44,7 @@ pub(super) enum Way {
 
 impl Wanted {
     /// In the words of the dispatch room.
-    pub(super) fn attach(self) -> Attach {
+    pub(in crate::services) fn attach(self) -> Attach {
         let key = |hash: u32| u16::try_from(hash).unwrap_or(u16::MAX);
         let ranges = self.key_ranges.iter();
         let ranges = ranges.map(|range| KeyRange { first: key(range.first), last: key(range.last) });
@@ -65,7 +65,7 @@ impl Wanted {
     }
 
     /// From the wire of another node. `None`: it makes no sense.
-    pub(in super::super) fn from_wire(open: pb::AttachOpen) -> Option<Self> {
+    pub(in crate::services) fn from_wire(open: pb::AttachOpen) -> Option<Self> {
         let kind = wire::kind(open.kind).ok()?;
         let whole = open.holds.iter().all(|range| range.from < range.to);
         let held: u64 = open.holds.iter().map(|range| range.to.saturating_sub(range.from)).sum();
@@ -91,7 +91,7 @@ impl Wanted {
             from_node: from.0,
             group: self.group.0,
             subscription: self.subscription.0,
-            consumer_id: self.consumer.0.to_be_bytes().to_vec().into(),
+            consumer_id: self.consumer.0.to_vec().into(),
             kind: wire::kind_to_wire(self.kind) as i32,
             priority: self.priority,
             key_ranges: self.key_ranges.clone(),
@@ -104,11 +104,11 @@ impl Wanted {
 }
 
 /// Messages that a consumer may say that it holds of one partition.
-pub(in super::super) const HELD_MAX: u64 = 20_000;
+pub(in crate::services) const HELD_MAX: u64 = 20_000;
 
 /// 16 bytes.
-pub(in super::super) fn consumer_id(bytes: &[u8]) -> Option<ConsumerId> {
-    bytes.try_into().ok().map(|bytes| ConsumerId(u128::from_be_bytes(bytes)))
+pub(in crate::services) fn consumer_id(bytes: &[u8]) -> Option<ConsumerId> {
+    bytes.try_into().ok().map(ConsumerId)
 }
 
 impl Way {

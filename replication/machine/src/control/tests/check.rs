@@ -177,6 +177,9 @@ impl Run {
             "producers",
             producers.eq(model.producers.iter().map(|((topic, name), epoch)| (topic, name, *epoch))),
         )?;
+        same("subscriptions", machine.subscriptions().eq(model.subscriptions.values()))?;
+        let by_topic = model.topics.keys().flat_map(|topic| machine.subscriptions_of(topic));
+        same("subscriptions by topic", by_topic.eq(model.subscriptions.values()))?;
         let requests = self.disk.range((Table::Request, vec![])..(Table::ControlLog, vec![])).count();
         same("requests", requests == model.requests.len())
     }

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use bytes::Bytes;
+use meridian_model::subscription::{Backoff, SubscriptionKind, SubscriptionRules};
 use meridian_model::topology::Retention;
-use meridian_model::{GroupId, NodeId, ReplicaId, UnixMs};
+use meridian_model::{GroupId, NodeId, Offset, ReplicaId, UnixMs};
 
+use super::subscribing::subscribe;
 use super::{Cluster, create, delete, finish, form, node, open, topic};
-use crate::control::{ControlChange, ControlCommand, Duty};
+use crate::control::{BeginAt, ControlChange, ControlCommand, Duty, SubscriptionSettings};
 use crate::{Command, Table};
 
 fn hex(bytes: &[u8]) -> String {
@@ -22,6 +24,18 @@ fn hex(bytes: &[u8]) -> String {
 fn bytes(hex: &str) -> Bytes {
     let digits = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).expect("text"), 16).expect("hex");
     hex.as_bytes().chunks(2).map(digits).collect::<Vec<_>>().into()
+}
+
+/// None of them as they are by default.
+fn settings() -> SubscriptionSettings {
+    let rules = SubscriptionRules {
+        kind: SubscriptionKind::KeyShared,
+        lease_ms: 300,
+        backoff: Backoff::Linear { step_ms: 7, max_ms: 300 },
+        attempts_max: Some(5),
+    };
+    let (dead_letter, retry) = (Some(topic("d")), Some(topic("r")));
+    SubscriptionSettings { rules, dead_letter, retry, durable: false, idle_ms_max: Some(300) }
 }
 
 /// One of each kind, in order of the kind.
@@ -52,11 +66,31 @@ fn changes() -> Vec<ControlChange> {
         ControlChange::MoveCopy { group: GroupId(300), from: NodeId(3), to: NodeId(4) },
         ControlChange::FinishMove { group: GroupId(300), replica: ReplicaId(301) },
         ControlChange::PreferLeader { group: GroupId(300), node: NodeId(4) },
+        ControlChange::CreateSubscription {
+            topic: topic("t"),
+            name: "s".into(),
+            begin: BeginAt::Time(UnixMs(300)),
+            settings: settings(),
+            request_id: id(),
+        },
+        ControlChange::UpdateSubscription {
+            topic: topic("t"),
+            name: "s".into(),
+            settings: SubscriptionSettings::default(),
+            expected_version: Some(9),
+            request_id: id(),
+        },
+        ControlChange::DeleteSubscription {
+            topic: topic("t"),
+            name: "s".into(),
+            expected_version: Some(300),
+            request_id: id(),
+        },
     ]
 }
 
 /// In order of the kind.
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 21] = [
     "010100e8070000000000000000000000000000000005056e6f72746803010000000000000000000000000000\
      0065046e313a31046e313a32067a6f6e652d31010200000000000000000000000000000066046e323a31046e\
      323a32067a6f6e652d32020300000000000000000000000000000067046e333a31046e333a32067a6f6e652d\
@@ -78,6 +112,10 @@ const COMMANDS: [&str; 18] = [
     "01010fe8070fac020304",
     "010110e80710ac02ad02",
     "010111e80711ac0204",
+    "010112e807120764656661756c740764656661756c740174017302ac0203ac020007ac020105010764656661756c7407\
+     64656661756c740164010764656661756c740764656661756c7401720001ac020172",
+    "010113e807130764656661756c740764656661756c740174017302b0ea0101e807e0d403000000010001090172",
+    "010114e807140764656661756c740764656661756c740174017301ac020172",
 ];
 
 #[test]
@@ -193,4 +231,52 @@ fn each_row_of_nodes_and_moves_is_written_and_read_as_in_version_1() {
     moved.disk.retain(|(table, _), _| !of_moves(table));
     moved.disk.extend(rows);
     assert_eq!(moved.restored(), moved.machine);
+}
+
+/// Of a subscription that begins at an offset, and of one with nothing left out.
+const SUBSCRIPTION_ROWS: [(Table, &str, &str); 2] = [
+    (
+        Table::TopicSubscription,
+        "000764656661756c74000764656661756c74000174000173",
+        "010764656661756c740764656661756c7401740173050002b0ea0101e807e0d40300000001000205",
+    ),
+    (
+        Table::TopicSubscription,
+        "000764656661756c74000764656661756c7400017400017a",
+        "010764656661756c740764656661756c740174017a0603ac0203ac020007ac020105010764656661756c740764656661\
+         756c740164010764656661756c740764656661756c7401720001ac020206",
+    ),
+];
+
+/// A cluster with those rows.
+fn subscribed() -> Cluster {
+    let mut cluster = Cluster::formed();
+    for name in ["t", "d", "r"] {
+        cluster.ok(create(name, 2, 1, ""));
+    }
+    cluster.ok(subscribe("t", "s", ""));
+    cluster.ok(ControlChange::CreateSubscription {
+        topic: topic("t"),
+        name: "z".into(),
+        begin: BeginAt::Offset(Offset(300)),
+        settings: settings(),
+        request_id: String::new(),
+    });
+    cluster
+}
+
+#[test]
+fn each_row_of_subscriptions_is_written_and_read_as_in_version_1() {
+    let mut written = subscribed();
+    let of_subscriptions = |table: &Table| *table == Table::TopicSubscription;
+    let row = |((table, key), value): (&(Table, Vec<u8>), &Vec<u8>)| (*table, hex(key), hex(value));
+    let all: Vec<_> =
+        written.disk.iter().filter(|((table, _), _)| of_subscriptions(table)).map(row).collect();
+    let golden = SUBSCRIPTION_ROWS.map(|(table, key, value)| (table, key.to_owned(), value.to_owned()));
+    assert_eq!(all, golden, "{all:#?}");
+    let rows =
+        SUBSCRIPTION_ROWS.map(|(table, key, value)| ((table, bytes(key).to_vec()), bytes(value).to_vec()));
+    written.disk.retain(|(table, _), _| !of_subscriptions(table));
+    written.disk.extend(rows);
+    assert_eq!(written.restored(), written.machine);
 }

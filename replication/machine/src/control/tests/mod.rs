@@ -8,6 +8,7 @@ mod moving;
 mod operation;
 mod random;
 mod stories;
+mod subscribing;
 
 use std::collections::BTreeMap;
 
@@ -27,6 +28,8 @@ const SMALL: Bounds = Bounds {
     groups_max: 5,
     producers_max: 2,
     requests_max: 6,
+    subscriptions_topic_max: 2,
+    subscriptions_max: 3,
     epoch_max: 3,
 };
 

@@ -14,7 +14,7 @@ use crate::{Mutant, with_mutant};
 
 /// Commands in the longest run.
 const STEPS_MAX: usize = 280;
-const CASES: u32 = 47_000;
+const CASES: u32 = 60_000;
 /// How often each operation and each condition must have occurred for the check to count.
 const OCCURRENCES_MIN: u64 = 10_000;
 /// Cases within which a planted fault must be seen.

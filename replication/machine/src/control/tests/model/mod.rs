@@ -6,6 +6,7 @@ mod moves;
 mod names;
 mod nodes;
 mod requests;
+mod subscriptions;
 mod topics;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -15,7 +16,9 @@ use meridian_model::{Incarnation, LogId, TopicName};
 
 use super::coverage::{Coverage, Met};
 use crate::At;
-use crate::control::{Bounds, ControlChange, ControlDone, ControlMachine, ControlRefusal, ControlReply};
+use crate::control::{
+    Bounds, ControlChange, ControlDone, ControlMachine, ControlRefusal, ControlReply, Subscription,
+};
 
 pub(super) use self::moves::Moving;
 use self::requests::Request;
@@ -83,6 +86,9 @@ pub(super) struct Model {
     pub(super) gone: BTreeMap<u64, Incarnation>,
     /// By group and by the copy that goes.
     pub(super) moving: BTreeMap<(u64, u64), Moving>,
+    pub(super) subscriptions: BTreeMap<(TopicName, String), Subscription>,
+    /// Names of subscriptions that were deleted.
+    ended: BTreeSet<(TopicName, String)>,
     /// Groups of which a copy has moved.
     moved: BTreeSet<u64>,
     finished: BTreeSet<TopicName>,
@@ -115,6 +121,8 @@ impl Model {
             leaving: BTreeSet::new(),
             gone: BTreeMap::new(),
             moving: BTreeMap::new(),
+            subscriptions: BTreeMap::new(),
+            ended: BTreeSet::new(),
             moved: BTreeSet::new(),
             finished: BTreeSet::new(),
             logs: BTreeSet::new(),
@@ -195,6 +203,15 @@ impl Model {
             ControlChange::MoveCopy { group, from, to } => self.move_copy(group.0, from.0, to.0, met),
             ControlChange::FinishMove { group, replica } => self.finish_move(group.0, replica.0, met),
             ControlChange::PreferLeader { group, node } => self.prefer_leader(group.0, node.0, met),
+            ControlChange::CreateSubscription { topic, name, begin, settings, .. } => {
+                self.create_subscription((topic, name), *begin, settings, met)
+            }
+            ControlChange::UpdateSubscription { topic, name, settings, expected_version, .. } => {
+                self.update_subscription((topic, name), settings, *expected_version, met)
+            }
+            ControlChange::DeleteSubscription { topic, name, expected_version, .. } => {
+                self.delete_subscription((topic, name), *expected_version, met)
+            }
         }
     }
 

@@ -31,7 +31,10 @@ pub(in crate::control::tests) fn request_id(change: &mut ControlChange) -> Optio
         | ControlChange::UpdateTopic { request_id, .. }
         | ControlChange::AddPartitions { request_id, .. }
         | ControlChange::DeleteTopic { request_id, .. }
-        | ControlChange::OpenProducer { request_id, .. } => Some(request_id),
+        | ControlChange::OpenProducer { request_id, .. }
+        | ControlChange::CreateSubscription { request_id, .. }
+        | ControlChange::UpdateSubscription { request_id, .. }
+        | ControlChange::DeleteSubscription { request_id, .. } => Some(request_id),
         ControlChange::Form { .. }
         | ControlChange::RegisterNode { .. }
         | ControlChange::FinishDelete { .. }
@@ -60,6 +63,11 @@ fn subject(change: &ControlChange) -> (String, String) {
         | ControlChange::DeleteTopic { name, .. } => (name.tenant().into(), name.resource()),
         ControlChange::OpenProducer { topic, name, .. } => {
             (topic.tenant().into(), format!("{}/producers/{name}", topic.resource()))
+        }
+        ControlChange::CreateSubscription { topic, name, .. }
+        | ControlChange::UpdateSubscription { topic, name, .. }
+        | ControlChange::DeleteSubscription { topic, name, .. } => {
+            (topic.tenant().into(), format!("{}/subscriptions/{name}", topic.resource()))
         }
         _ => (String::new(), String::new()),
     }

@@ -189,6 +189,7 @@ impl Model {
             self.floor = self.floor.max(highest);
         }
         self.producers.retain(|(topic, _), _| topic != name);
+        self.end_subscriptions_of(name, met);
         Ok(ControlDone::Changed)
     }
 

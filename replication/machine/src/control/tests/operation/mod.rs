@@ -1,6 +1,7 @@
 //! Turns random bytes into changes that are interesting in the model's present state.
 
 mod moves;
+mod subscriptions;
 
 use meridian_model::topology::{NodeRecord, Retention, Topic};
 use meridian_model::{ClusterId, ReplicaId, TopicName, UnixMs};
@@ -72,6 +73,9 @@ pub(super) fn command(dice: &mut Dice<'_>, model: &Model, met: &mut Coverage) ->
         ControlChange::MoveCopy { .. } => Met::OpMoveCopy,
         ControlChange::FinishMove { .. } => Met::OpFinishMove,
         ControlChange::PreferLeader { .. } => Met::OpPreferLeader,
+        ControlChange::CreateSubscription { .. } => Met::OpCreateSubscription,
+        ControlChange::UpdateSubscription { .. } => Met::OpUpdateSubscription,
+        ControlChange::DeleteSubscription { .. } => Met::OpDeleteSubscription,
     });
     Some(ControlCommand { stamp, change })
 }
@@ -132,7 +136,10 @@ fn elsewhere(mut change: ControlChange) -> ControlChange {
     match &mut change {
         ControlChange::CreateNamespace { name, .. }
         | ControlChange::DeleteNamespace { name, .. }
-        | ControlChange::OpenProducer { name, .. } => name.push('2'),
+        | ControlChange::OpenProducer { name, .. }
+        | ControlChange::CreateSubscription { name, .. }
+        | ControlChange::UpdateSubscription { name, .. }
+        | ControlChange::DeleteSubscription { name, .. } => name.push('2'),
         ControlChange::CreateTopic { name, .. }
         | ControlChange::UpdateTopic { name, .. }
         | ControlChange::AddPartitions { name, .. }
@@ -147,8 +154,8 @@ fn elsewhere(mut change: ControlChange) -> ControlChange {
 }
 
 fn fresh(dice: &mut Dice<'_>, model: &Model) -> ControlChange {
-    let operation = dice.below(96);
-    if operation >= 64 {
+    let operation = dice.below(120);
+    if (64..96).contains(&operation) {
         return moves::change(operation - 64, dice, model);
     }
     let request_id = match dice.below(32) {
@@ -199,6 +206,7 @@ fn fresh(dice: &mut Dice<'_>, model: &Model) -> ControlChange {
             };
             ControlChange::DeleteNamespace { tenant, name, request_id }
         }
+        96.. => subscriptions::change(operation - 96, dice, model, request_id),
         22..=61 => topic_change(operation, dice, model, request_id),
         _ => {
             let closed = model.log_closed.map_or(0, |at| at.index);
