@@ -24,7 +24,7 @@ pub(super) fn of(error: &Error) -> String {
             "read the same offsets from another replica and look at this node's disk and log".into()
         }
         Error::LogChanged { .. } => "begin again from the earliest offset of the new log".into(),
-        Error::Closed => "open another producer".into(),
+        Error::Closed => "open another producer or consumer".into(),
     }
 }
 
@@ -59,6 +59,11 @@ fn of_reason(reason: ErrorReason) -> &'static str {
         ReplicaUnavailable => {
             "choose a node that holds a copy (see `meridian topic describe`), or wait until it has caught up"
         }
+        NotHeld | LeaseEnded | StaleDelivery => {
+            "nothing: it is delivered again, to this consumer or another; lengthen or extend leases if this is frequent"
+        }
+        OtherKind => "use the kind that the subscription has, or another subscription",
+        ConsumerPresent => "wait until the other consumer has gone, or use a failover or shared subscription",
         Protocol | Internal | Unspecified => "look at the node's log; this should not happen",
     }
 }
@@ -71,7 +76,7 @@ mod tests {
 
     #[test]
     fn every_reason_has_a_hint_and_a_name() {
-        for number in 1..=25 {
+        for number in 1..=30 {
             let reason = ErrorReason::try_from(number).expect("a published reason");
             let error = Error::from(Failure::new(reason, "why"));
             assert!(error.hint().len() > 10, "{reason:?}");
