@@ -6,30 +6,23 @@
 pub mod failure;
 pub mod requests;
 
-/// The packages as they are named on the wire, so that one can speak of another.
+/// What clients speak: publish, read, metadata.
 #[allow(missing_docs, clippy::all, clippy::too_many_lines, unreachable_pub)]
-mod meridian {
-    pub mod v1 {
-        include!("generated/meridian.v1.rs");
-    }
-    pub mod admin {
-        pub mod v1 {
-            include!("generated/meridian.admin.v1.rs");
-        }
-    }
-    pub mod internal {
-        pub mod v1 {
-            include!("generated/meridian.internal.v1.rs");
-        }
-    }
+pub mod v1 {
+    include!("generated/meridian.v1.rs");
 }
 
 /// What operators speak.
-pub use meridian::admin::v1 as admin;
+#[allow(missing_docs, clippy::all, clippy::too_many_lines, unreachable_pub)]
+pub mod admin {
+    include!("generated/meridian.admin.v1.rs");
+}
+
 /// What nodes of a region speak among themselves.
-pub use meridian::internal::v1 as internal;
-/// What clients speak: publish, read, subscribe, metadata.
-pub use meridian::v1;
+#[allow(missing_docs, clippy::all, clippy::too_many_lines, unreachable_pub)]
+pub mod internal {
+    include!("generated/meridian.internal.v1.rs");
+}
 
 /// The encoded file descriptors of what clients speak, for server reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!("generated/descriptors.bin");
