@@ -18,6 +18,7 @@ impl Failure {
         let retry_after_ms = match reason {
             ErrorReason::Unavailable | ErrorReason::ReplicaUnavailable | ErrorReason::Indeterminate => 100,
             ErrorReason::Throttled => 50,
+            ErrorReason::ConsumerPresent => 1_000,
             ErrorReason::DiskFull | ErrorReason::TooManyProducers => 5_000,
             _ => 0,
         };
@@ -107,7 +108,9 @@ fn code_of(reason: ErrorReason) -> Code {
         }
         ErrorReason::NotFound => Code::NotFound,
         ErrorReason::AlreadyExists => Code::AlreadyExists,
-        ErrorReason::Conflict | ErrorReason::StaleEpoch => Code::Aborted,
+        ErrorReason::Conflict | ErrorReason::StaleEpoch | ErrorReason::StaleDelivery => {
+            Code::Aborted
+        },
         ErrorReason::Limit
         | ErrorReason::Throttled
         | ErrorReason::DiskFull
@@ -123,6 +126,10 @@ fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::UnknownProducer
         | ErrorReason::TokenExpired
         | ErrorReason::TopicSealed
+        | ErrorReason::NotHeld
+        | ErrorReason::LeaseEnded
+        | ErrorReason::OtherKind
+        | ErrorReason::ConsumerPresent
         | ErrorReason::Protocol => Code::FailedPrecondition,
         ErrorReason::OutOfRange => Code::OutOfRange,
         ErrorReason::Internal | ErrorReason::Unspecified => Code::Internal,

@@ -7,11 +7,12 @@ use anyhow::{Context, Result, bail};
 use prost::Message;
 
 /// What clients speak: server reflection tells of these.
-const PUBLIC: [&str; 5] = [
+const PUBLIC: [&str; 6] = [
     "meridian/v1/error.proto",
     "meridian/v1/metadata.proto",
     "meridian/v1/publish.proto",
     "meridian/v1/read.proto",
+    "meridian/v1/subscribe.proto",
     "meridian/admin/v1/admin.proto",
 ];
 /// What only nodes speak, among themselves.

@@ -40,6 +40,18 @@ pub fn decode_range(batch: &Batch, first: u32, count: u32) -> Result<Vec<Message
     Ok(messages)
 }
 
+/// Key hash and raw length of each message, in order: what can be known without decompressing anything.
+pub fn table(batch: &Batch) -> impl Iterator<Item = (u64, u32)> + '_ {
+    let start = batch.header().header_bytes();
+    let rows = &batch.bytes()[start..start + batch.header().table_bytes()];
+    rows.chunks_exact(header::ROW_BYTES).map(|row| {
+        let (mut key_hash, mut length) = ([0; 8], [0; 4]);
+        key_hash.copy_from_slice(&row[..8]);
+        length.copy_from_slice(&row[8..]);
+        (u64::from_le_bytes(key_hash), u32::from_le_bytes(length))
+    })
+}
+
 fn decode_record(mut record: Bytes) -> Result<Message, BatchError> {
     const SHORT: BatchError = BatchError::Body("a message is cut short");
     let flags = record.try_get_u8().map_err(|_| SHORT)?;

@@ -9,7 +9,7 @@ mod builder;
 mod codec;
 mod header;
 
-pub use body::{decode_messages, decode_range};
+pub use body::{decode_messages, decode_range, table};
 pub use builder::BatchBuilder;
 pub use codec::Codec;
 pub use header::{BatchHeader, FLAG_NAMED_PRODUCER, FLAG_POSSIBLE_DUPLICATE, HEADER_BYTES, MAGIC, VERSION};
@@ -38,6 +38,11 @@ impl Batch {
             return Err(BatchError::Length { expected: header.total_bytes(), got: bytes.len() });
         }
         Ok(Self { header, bytes })
+    }
+
+    /// Verifies the payload's checksum, where the batch was only trusted so far.
+    pub fn verify_payload(&self) -> Result<(), BatchError> {
+        self.header.verify_payload(&self.bytes)
     }
 
     /// What the header says.

@@ -394,6 +394,63 @@ pub struct StateDigest {
     #[prost(bytes = "bytes", tag = "3")]
     pub digest: ::prost::bytes::Bytes,
 }
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AttachRequest {
+    #[prost(oneof = "attach_request::Request", tags = "1, 2, 3")]
+    pub request: ::core::option::Option<attach_request::Request>,
+}
+/// Nested message and enum types in `AttachRequest`.
+pub mod attach_request {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Request {
+        #[prost(message, tag = "1")]
+        Open(super::AttachOpen),
+        /// As the consumer said it.
+        #[prost(message, tag = "2")]
+        Said(super::super::super::v1::SubscribeRequest),
+        /// The consumer leaves at once: what it holds is delivered to others. Without it the consumer is lost, and what it
+        /// holds waits for it a while.
+        #[prost(message, tag = "3")]
+        Leave(super::AttachLeave),
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AttachOpen {
+    #[prost(uint64, tag = "1")]
+    pub from_node: u64,
+    #[prost(uint64, tag = "2")]
+    pub group: u64,
+    /// The id of the subscription: one life of its name.
+    #[prost(uint64, tag = "3")]
+    pub subscription: u64,
+    /// 16 bytes.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub consumer_id: ::prost::bytes::Bytes,
+    #[prost(enumeration = "super::super::v1::SubscriptionKind", tag = "5")]
+    pub kind: i32,
+    #[prost(uint32, tag = "6")]
+    pub priority: u32,
+    #[prost(message, repeated, tag = "7")]
+    pub key_ranges: ::prost::alloc::vec::Vec<super::super::v1::KeyRange>,
+    /// What the consumer holds from before, and under which seek epoch it was delivered.
+    #[prost(message, repeated, tag = "8")]
+    pub holds: ::prost::alloc::vec::Vec<super::super::v1::OffsetRange>,
+    #[prost(uint64, tag = "9")]
+    pub seek_epoch: u64,
+    #[prost(bool, tag = "10")]
+    pub batches: bool,
+    /// What the consumer's stream calls the partition.
+    #[prost(uint32, tag = "11")]
+    pub source: u32,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AttachLeave {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AttachResponse {
+    /// As the consumer is to hear it.
+    #[prost(message, optional, tag = "1")]
+    pub said: ::core::option::Option<super::super::v1::SubscribeResponse>,
+}
 /// Generated client implementations.
 pub mod peer_service_client {
     #![allow(
@@ -668,6 +725,32 @@ pub mod peer_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// A consumer, whose stream ends at the asking node, takes part in a partition that the asked node leads. The first
+        /// request opens. The answers end when the asked node leads it no longer.
+        pub async fn attach(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<Message = super::AttachRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::AttachResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/meridian.internal.v1.PeerService/Attach",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("meridian.internal.v1.PeerService", "Attach"));
+            self.inner.streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -736,6 +819,18 @@ pub mod peer_service_server {
             tonic::Response<super::StateDigestsResponse>,
             tonic::Status,
         >;
+        /// Server streaming response type for the Attach method.
+        type AttachStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::AttachResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// A consumer, whose stream ends at the asking node, takes part in a partition that the asked node leads. The first
+        /// request opens. The answers end when the asked node leads it no longer.
+        async fn attach(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::AttachRequest>>,
+        ) -> std::result::Result<tonic::Response<Self::AttachStream>, tonic::Status>;
     }
     /// What nodes of one region say to each other. Not for clients.
     #[derive(Debug)]
@@ -1127,6 +1222,54 @@ pub mod peer_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/meridian.internal.v1.PeerService/Attach" => {
+                    #[allow(non_camel_case_types)]
+                    struct AttachSvc<T: PeerService>(pub Arc<T>);
+                    impl<
+                        T: PeerService,
+                    > tonic::server::StreamingService<super::AttachRequest>
+                    for AttachSvc<T> {
+                        type Response = super::AttachResponse;
+                        type ResponseStream = T::AttachStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<super::AttachRequest>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PeerService>::attach(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AttachSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

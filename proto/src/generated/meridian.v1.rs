@@ -62,6 +62,16 @@ pub enum ErrorReason {
     /// The client used more credit than it was granted, or broke the order of the stream.
     Protocol = 24,
     Internal = 25,
+    /// The message was not delivered to this consumer, or is another's by now, or was settled long ago.
+    NotHeld = 26,
+    /// The message was this consumer's until its lease ended. It is delivered again.
+    LeaseEnded = 27,
+    /// The message was delivered to an earlier owner, or before the subscription was moved to another place.
+    StaleDelivery = 28,
+    /// The subscription is of another kind.
+    OtherKind = 29,
+    /// Another consumer has the partition. Try again.
+    ConsumerPresent = 30,
 }
 impl ErrorReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -96,6 +106,11 @@ impl ErrorReason {
             Self::ReplicaUnavailable => "ERROR_REASON_REPLICA_UNAVAILABLE",
             Self::Protocol => "ERROR_REASON_PROTOCOL",
             Self::Internal => "ERROR_REASON_INTERNAL",
+            Self::NotHeld => "ERROR_REASON_NOT_HELD",
+            Self::LeaseEnded => "ERROR_REASON_LEASE_ENDED",
+            Self::StaleDelivery => "ERROR_REASON_STALE_DELIVERY",
+            Self::OtherKind => "ERROR_REASON_OTHER_KIND",
+            Self::ConsumerPresent => "ERROR_REASON_CONSUMER_PRESENT",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -127,6 +142,11 @@ impl ErrorReason {
             "ERROR_REASON_REPLICA_UNAVAILABLE" => Some(Self::ReplicaUnavailable),
             "ERROR_REASON_PROTOCOL" => Some(Self::Protocol),
             "ERROR_REASON_INTERNAL" => Some(Self::Internal),
+            "ERROR_REASON_NOT_HELD" => Some(Self::NotHeld),
+            "ERROR_REASON_LEASE_ENDED" => Some(Self::LeaseEnded),
+            "ERROR_REASON_STALE_DELIVERY" => Some(Self::StaleDelivery),
+            "ERROR_REASON_OTHER_KIND" => Some(Self::OtherKind),
+            "ERROR_REASON_CONSUMER_PRESENT" => Some(Self::ConsumerPresent),
             _ => None,
         }
     }
@@ -1675,6 +1695,1096 @@ pub mod read_service_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "meridian.v1.ReadService";
     impl<T> tonic::server::NamedService for ReadServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// How long a message that was refused waits before it is delivered again.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SubscriptionBackoff {
+    /// 1 s when absent.
+    #[prost(uint64, optional, tag = "3")]
+    pub first_ms: ::core::option::Option<u64>,
+    /// The longest wait. 60 s when absent.
+    #[prost(uint64, optional, tag = "4")]
+    pub max_ms: ::core::option::Option<u64>,
+    #[prost(oneof = "subscription_backoff::Growth", tags = "1, 2")]
+    pub growth: ::core::option::Option<subscription_backoff::Growth>,
+}
+/// Nested message and enum types in `SubscriptionBackoff`.
+pub mod subscription_backoff {
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Growth {
+        /// first_ms after the first attempt, first_ms more after each other one.
+        #[prost(bool, tag = "1")]
+        Linear(bool),
+        /// first_ms after the first attempt, doubled with each. Also when nothing is said.
+        #[prost(bool, tag = "2")]
+        Exponential(bool),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SubscriptionSettings {
+    #[prost(enumeration = "SubscriptionKind", tag = "1")]
+    pub kind: i32,
+    /// How long a consumer may hold a message without a word. 30 s when absent.
+    #[prost(uint64, optional, tag = "2")]
+    pub lease_ms: ::core::option::Option<u64>,
+    #[prost(message, optional, tag = "3")]
+    pub backoff: ::core::option::Option<SubscriptionBackoff>,
+    /// After so many failed attempts a message goes to the dead-letter topic, which is then needed.
+    /// Absent: it is tried for ever.
+    #[prost(uint32, optional, tag = "4")]
+    pub attempts_max: ::core::option::Option<u32>,
+    /// A topic of the same namespace, by its resource name.
+    #[prost(string, optional, tag = "5")]
+    pub dead_letter_topic: ::core::option::Option<::prost::alloc::string::String>,
+    /// Deleted after so long without a consumer. Absent: never.
+    #[prost(uint64, optional, tag = "6")]
+    pub idle_ms_max: ::core::option::Option<u64>,
+}
+/// Where a subscription begins, or goes on after a seek.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SubscriptionStart {
+    #[prost(oneof = "subscription_start::At", tags = "1, 2, 3, 4")]
+    pub at: ::core::option::Option<subscription_start::At>,
+}
+/// Nested message and enum types in `SubscriptionStart`.
+pub mod subscription_start {
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum At {
+        /// At the oldest message kept.
+        #[prost(bool, tag = "1")]
+        Earliest(bool),
+        /// Behind the newest message. Also when nothing is said.
+        #[prost(bool, tag = "2")]
+        Latest(bool),
+        /// At the first message appended at or after, in milliseconds since the Unix epoch.
+        #[prost(uint64, tag = "3")]
+        TimeMs(u64),
+        /// At this offset; only where one partition is meant.
+        #[prost(uint64, tag = "4")]
+        Offset(u64),
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SubscribeRequest {
+    #[prost(oneof = "subscribe_request::Request", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    pub request: ::core::option::Option<subscribe_request::Request>,
+}
+/// Nested message and enum types in `SubscribeRequest`.
+pub mod subscribe_request {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Request {
+        #[prost(message, tag = "1")]
+        Open(super::SubscribeOpen),
+        #[prost(message, tag = "2")]
+        Credit(super::SubscribeCredit),
+        #[prost(message, tag = "3")]
+        Ack(super::SubscribeAck),
+        #[prost(message, tag = "4")]
+        Nack(super::SubscribeNack),
+        #[prost(message, tag = "5")]
+        Extend(super::SubscribeExtend),
+        #[prost(message, tag = "6")]
+        Seek(super::SubscribeSeek),
+        #[prost(message, tag = "7")]
+        Drain(super::SubscribeDrain),
+        #[prost(message, tag = "8")]
+        Heartbeat(super::SubscribeHeartbeat),
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SubscribeOpen {
+    /// Resource names of topics. One whose last part ends in `*` means every topic of its namespace whose name begins
+    /// so, also those that are created later.
+    #[prost(string, repeated, tag = "1")]
+    pub topics: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The name of the subscription, which each of the topics has one of.
+    #[prost(string, tag = "2")]
+    pub subscription: ::prost::alloc::string::String,
+    /// The kind that the consumer believes in; another one is refused.
+    #[prost(enumeration = "SubscriptionKind", tag = "3")]
+    pub kind: i32,
+    /// Create the subscription where a topic has none of that name.
+    #[prost(bool, tag = "4")]
+    pub create: bool,
+    /// For one that is created.
+    #[prost(message, optional, tag = "5")]
+    pub settings: ::core::option::Option<SubscriptionSettings>,
+    /// For one that is created.
+    #[prost(message, optional, tag = "6")]
+    pub start: ::core::option::Option<SubscriptionStart>,
+    /// 16 bytes: the same when a consumer comes back. Empty: the node chooses.
+    #[prost(bytes = "bytes", tag = "7")]
+    pub consumer_id: ::prost::bytes::Bytes,
+    /// Failover: the lowest of those who wait takes over.
+    #[prost(uint32, tag = "8")]
+    pub priority: u32,
+    /// Key-shared: the keys that the consumer wants. Empty: keys are spread over all consumers.
+    #[prost(message, repeated, tag = "9")]
+    pub key_ranges: ::prost::alloc::vec::Vec<KeyRange>,
+    /// What the consumer holds from before, and keeps if it may.
+    #[prost(message, repeated, tag = "10")]
+    pub holds: ::prost::alloc::vec::Vec<HeldMessages>,
+    /// Whole batches instead of single messages. Exclusive and failover only.
+    #[prost(bool, tag = "11")]
+    pub batches: bool,
+    /// The first credit. See SubscribeCredit.
+    #[prost(uint64, tag = "12")]
+    pub credit_messages: u64,
+    #[prost(uint64, tag = "13")]
+    pub credit_bytes: u64,
+}
+/// Hashes of keys, both ends included: the upper 16 bits of XXH64(key, 0).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct KeyRange {
+    #[prost(uint32, tag = "1")]
+    pub first: u32,
+    #[prost(uint32, tag = "2")]
+    pub last: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct HeldMessages {
+    #[prost(string, tag = "1")]
+    pub topic: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub partition: u32,
+    #[prost(uint64, tag = "3")]
+    pub seek_epoch: u64,
+    #[prost(message, repeated, tag = "4")]
+    pub ranges: ::prost::alloc::vec::Vec<OffsetRange>,
+}
+/// Under which circumstances a message was delivered. Whatever is said about it gives them back unchanged.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeliveryEpochs {
+    #[prost(uint64, tag = "1")]
+    pub dispatch: u64,
+    #[prost(uint64, tag = "2")]
+    pub owner: u64,
+    #[prost(uint64, tag = "3")]
+    pub seek: u64,
+}
+/// More may be delivered. Credit is counted for the whole stream, in messages and in bytes; each delivery says how
+/// many bytes it took. The last message may take more than was left.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SubscribeCredit {
+    #[prost(uint64, tag = "1")]
+    pub messages: u64,
+    #[prost(uint64, tag = "2")]
+    pub bytes: u64,
+}
+/// These are done. Confirmed when that is durable.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SubscribeAck {
+    /// Chosen by the consumer, rising; comes back with the answer.
+    #[prost(uint64, tag = "1")]
+    pub request: u64,
+    /// As the stream named the partition: see SubscribeSource.
+    #[prost(uint32, tag = "2")]
+    pub source: u32,
+    #[prost(message, optional, tag = "3")]
+    pub epochs: ::core::option::Option<DeliveryEpochs>,
+    #[prost(message, repeated, tag = "4")]
+    pub ranges: ::prost::alloc::vec::Vec<OffsetRange>,
+    /// Everything that was delivered below this offset is done. Exclusive and failover only.
+    #[prost(uint64, optional, tag = "5")]
+    pub cumulative: ::core::option::Option<u64>,
+}
+/// These were not done: they are delivered again after the backoff.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SubscribeNack {
+    #[prost(uint64, tag = "1")]
+    pub request: u64,
+    #[prost(uint32, tag = "2")]
+    pub source: u32,
+    #[prost(message, optional, tag = "3")]
+    pub epochs: ::core::option::Option<DeliveryEpochs>,
+    #[prost(uint64, repeated, tag = "4")]
+    pub offsets: ::prost::alloc::vec::Vec<u64>,
+}
+/// These take longer: their leases begin anew.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SubscribeExtend {
+    #[prost(uint64, tag = "1")]
+    pub request: u64,
+    #[prost(uint32, tag = "2")]
+    pub source: u32,
+    #[prost(message, optional, tag = "3")]
+    pub epochs: ::core::option::Option<DeliveryEpochs>,
+    #[prost(uint64, repeated, tag = "4")]
+    pub offsets: ::prost::alloc::vec::Vec<u64>,
+}
+/// The subscription goes on elsewhere, for all its consumers.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SubscribeSeek {
+    #[prost(uint64, tag = "1")]
+    pub request: u64,
+    /// Absent: every partition of the stream.
+    #[prost(uint32, optional, tag = "2")]
+    pub source: ::core::option::Option<u32>,
+    #[prost(message, optional, tag = "3")]
+    pub to: ::core::option::Option<SubscriptionStart>,
+}
+/// No more messages. The stream ends when those that are held are settled.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SubscribeDrain {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SubscribeHeartbeat {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SubscribeResponse {
+    #[prost(
+        oneof = "subscribe_response::Response",
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10"
+    )]
+    pub response: ::core::option::Option<subscribe_response::Response>,
+}
+/// Nested message and enum types in `SubscribeResponse`.
+pub mod subscribe_response {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Response {
+        #[prost(message, tag = "1")]
+        Opened(super::SubscribeOpened),
+        #[prost(message, tag = "2")]
+        Source(super::SubscribeSource),
+        #[prost(message, tag = "3")]
+        Messages(super::DeliveredMessages),
+        #[prost(message, tag = "4")]
+        Batches(super::DeliveredBatches),
+        #[prost(message, tag = "5")]
+        Confirmed(super::SubscribeConfirmed),
+        #[prost(message, tag = "6")]
+        Refused(super::SubscribeRefused),
+        #[prost(message, tag = "7")]
+        Revoked(super::SubscribeRevoked),
+        #[prost(message, tag = "8")]
+        Lag(super::SubscribeLag),
+        #[prost(message, tag = "9")]
+        Drained(super::SubscribeDrained),
+        #[prost(message, tag = "10")]
+        Heartbeat(super::SubscribeHeartbeat),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SubscribeOpened {
+    /// 16 bytes: to be named when the consumer comes back.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub consumer_id: ::prost::bytes::Bytes,
+    /// A consumer that says nothing for so long counts as gone. Anything it says is a sign of life.
+    #[prost(uint64, tag = "2")]
+    pub silence_ms_max: u64,
+}
+/// A partition that messages may come from, and what it is called on this stream.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SubscribeSource {
+    #[prost(uint32, tag = "1")]
+    pub source: u32,
+    #[prost(string, tag = "2")]
+    pub topic: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "3")]
+    pub partition: u32,
+    #[prost(enumeration = "SourceState", tag = "4")]
+    pub state: i32,
+    #[prost(bytes = "bytes", tag = "5")]
+    pub log_id: ::prost::bytes::Bytes,
+    #[prost(message, optional, tag = "6")]
+    pub failure: ::core::option::Option<Failure>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DeliveredMessages {
+    #[prost(uint32, tag = "1")]
+    pub source: u32,
+    #[prost(message, optional, tag = "2")]
+    pub epochs: ::core::option::Option<DeliveryEpochs>,
+    #[prost(message, repeated, tag = "3")]
+    pub messages: ::prost::alloc::vec::Vec<DeliveredMessage>,
+    /// What this takes of the credit in bytes.
+    #[prost(uint64, tag = "4")]
+    pub credit_bytes: u64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DeliveredMessage {
+    #[prost(message, optional, tag = "1")]
+    pub message: ::core::option::Option<StoredMessage>,
+    /// From 1. Counts attempts that failed, not deliveries that nobody answered because a leader changed.
+    #[prost(uint32, tag = "2")]
+    pub attempt: u32,
+    /// When the lease ends, in milliseconds since the Unix epoch, by the node's clock.
+    #[prost(uint64, tag = "3")]
+    pub lease_until_ms: u64,
+}
+/// Whole batches. Only messages in `ranges` are delivered.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DeliveredBatches {
+    #[prost(uint32, tag = "1")]
+    pub source: u32,
+    #[prost(message, optional, tag = "2")]
+    pub epochs: ::core::option::Option<DeliveryEpochs>,
+    #[prost(message, repeated, tag = "3")]
+    pub batches: ::prost::alloc::vec::Vec<StoredBatch>,
+    #[prost(message, repeated, tag = "4")]
+    pub ranges: ::prost::alloc::vec::Vec<OffsetRange>,
+    #[prost(uint32, tag = "5")]
+    pub attempt: u32,
+    #[prost(uint64, tag = "6")]
+    pub lease_until_ms: u64,
+    /// What this takes of the credit in bytes.
+    #[prost(uint64, tag = "7")]
+    pub credit_bytes: u64,
+}
+/// What was said is durable, or done.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SubscribeConfirmed {
+    #[prost(uint64, repeated, tag = "1")]
+    pub requests: ::prost::alloc::vec::Vec<u64>,
+}
+/// What was said is refused; nothing of it is in force.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SubscribeRefused {
+    #[prost(uint64, tag = "1")]
+    pub request: u64,
+    #[prost(message, optional, tag = "2")]
+    pub failure: ::core::option::Option<Failure>,
+}
+/// The consumer holds these no longer.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SubscribeRevoked {
+    #[prost(uint32, tag = "1")]
+    pub source: u32,
+    #[prost(uint64, repeated, tag = "2")]
+    pub offsets: ::prost::alloc::vec::Vec<u64>,
+    #[prost(enumeration = "RevokeReason", tag = "3")]
+    pub reason: i32,
+}
+/// How far the subscription is behind in a partition.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SubscribeLag {
+    #[prost(uint32, tag = "1")]
+    pub source: u32,
+    #[prost(uint64, tag = "2")]
+    pub backlog_messages: u64,
+}
+/// The consumer holds nothing any more. The stream ends.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SubscribeDrained {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PullRequest {
+    #[prost(string, tag = "1")]
+    pub topic: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub subscription: ::prost::alloc::string::String,
+    /// At most 1,000; 0: 1.
+    #[prost(uint32, tag = "3")]
+    pub messages_max: u32,
+    /// How long to wait for the first message. At most 30 s.
+    #[prost(uint64, tag = "4")]
+    pub wait_ms_max: u64,
+    /// Absent: any.
+    #[prost(uint32, optional, tag = "5")]
+    pub partition: ::core::option::Option<u32>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PullResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub messages: ::prost::alloc::vec::Vec<PulledMessage>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PulledMessage {
+    /// To be given back.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub ack_id: ::prost::bytes::Bytes,
+    #[prost(uint32, tag = "2")]
+    pub partition: u32,
+    #[prost(message, optional, tag = "3")]
+    pub message: ::core::option::Option<DeliveredMessage>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AcknowledgeRequest {
+    #[prost(string, tag = "1")]
+    pub topic: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub subscription: ::prost::alloc::string::String,
+    #[prost(bytes = "bytes", repeated, tag = "3")]
+    pub ack_ids: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AcknowledgeResponse {
+    /// Those that are refused, by their place in the request.
+    #[prost(btree_map = "uint32, message", tag = "1")]
+    pub refused: ::prost::alloc::collections::BTreeMap<u32, Failure>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ModifyDeadlineRequest {
+    #[prost(string, tag = "1")]
+    pub topic: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub subscription: ::prost::alloc::string::String,
+    #[prost(bytes = "bytes", repeated, tag = "3")]
+    pub ack_ids: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// Nack instead: deliver again after the backoff.
+    #[prost(bool, tag = "4")]
+    pub nack: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ModifyDeadlineResponse {
+    #[prost(btree_map = "uint32, message", tag = "1")]
+    pub refused: ::prost::alloc::collections::BTreeMap<u32, Failure>,
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum SubscriptionKind {
+    Unspecified = 0,
+    /// One consumer gets everything; a second one is refused.
+    Exclusive = 1,
+    /// One consumer of each partition gets everything; the others stand by, by priority.
+    Failover = 2,
+    /// Each message goes to one of the consumers.
+    Shared = 3,
+    /// Each key goes to one of the consumers, and moves only after its earlier messages are settled.
+    KeyShared = 4,
+}
+impl SubscriptionKind {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "SUBSCRIPTION_KIND_UNSPECIFIED",
+            Self::Exclusive => "SUBSCRIPTION_KIND_EXCLUSIVE",
+            Self::Failover => "SUBSCRIPTION_KIND_FAILOVER",
+            Self::Shared => "SUBSCRIPTION_KIND_SHARED",
+            Self::KeyShared => "SUBSCRIPTION_KIND_KEY_SHARED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "SUBSCRIPTION_KIND_UNSPECIFIED" => Some(Self::Unspecified),
+            "SUBSCRIPTION_KIND_EXCLUSIVE" => Some(Self::Exclusive),
+            "SUBSCRIPTION_KIND_FAILOVER" => Some(Self::Failover),
+            "SUBSCRIPTION_KIND_SHARED" => Some(Self::Shared),
+            "SUBSCRIPTION_KIND_KEY_SHARED" => Some(Self::KeyShared),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum SourceState {
+    Unspecified = 0,
+    /// Messages may come from it.
+    Attached = 1,
+    /// Its leader is looked for. What is held stays held for a grace; what is said about it meanwhile is refused as
+    /// UNAVAILABLE.
+    Detached = 2,
+    /// No messages will come from it any more; `failure` says why.
+    Ended = 3,
+}
+impl SourceState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "SOURCE_STATE_UNSPECIFIED",
+            Self::Attached => "SOURCE_STATE_ATTACHED",
+            Self::Detached => "SOURCE_STATE_DETACHED",
+            Self::Ended => "SOURCE_STATE_ENDED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "SOURCE_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "SOURCE_STATE_ATTACHED" => Some(Self::Attached),
+            "SOURCE_STATE_DETACHED" => Some(Self::Detached),
+            "SOURCE_STATE_ENDED" => Some(Self::Ended),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum RevokeReason {
+    Unspecified = 0,
+    /// The lease ended, which counts as an attempt.
+    LeaseEnded = 1,
+    /// It is settled already.
+    Settled = 2,
+    /// The subscription goes on elsewhere.
+    Sought = 3,
+    /// Retention removed it.
+    Trimmed = 4,
+    /// It was held before, and is given to others by now.
+    NotKept = 5,
+}
+impl RevokeReason {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "REVOKE_REASON_UNSPECIFIED",
+            Self::LeaseEnded => "REVOKE_REASON_LEASE_ENDED",
+            Self::Settled => "REVOKE_REASON_SETTLED",
+            Self::Sought => "REVOKE_REASON_SOUGHT",
+            Self::Trimmed => "REVOKE_REASON_TRIMMED",
+            Self::NotKept => "REVOKE_REASON_NOT_KEPT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "REVOKE_REASON_UNSPECIFIED" => Some(Self::Unspecified),
+            "REVOKE_REASON_LEASE_ENDED" => Some(Self::LeaseEnded),
+            "REVOKE_REASON_SETTLED" => Some(Self::Settled),
+            "REVOKE_REASON_SOUGHT" => Some(Self::Sought),
+            "REVOKE_REASON_TRIMMED" => Some(Self::Trimmed),
+            "REVOKE_REASON_NOT_KEPT" => Some(Self::NotKept),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod subscribe_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// Subscribing: each message to one consumer (shared, key-shared) or all of a partition to one consumer (exclusive,
+    /// failover), until it is acked.
+    #[derive(Debug, Clone)]
+    pub struct SubscribeServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl SubscribeServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> SubscribeServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> SubscribeServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            SubscribeServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// A consumer. The first request opens; what is wrong later is answered in the stream, which goes on.
+        pub async fn subscribe(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<Message = super::SubscribeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::SubscribeResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/meridian.v1.SubscribeService/Subscribe",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("meridian.v1.SubscribeService", "Subscribe"));
+            self.inner.streaming(req, path, codec).await
+        }
+        /// Some messages, for clients without streams. What is not acked before its lease ends is delivered again.
+        pub async fn pull(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PullRequest>,
+        ) -> std::result::Result<tonic::Response<super::PullResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/meridian.v1.SubscribeService/Pull",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("meridian.v1.SubscribeService", "Pull"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Acks what Pull returned. Returns when that is durable.
+        pub async fn acknowledge(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AcknowledgeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AcknowledgeResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/meridian.v1.SubscribeService/Acknowledge",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("meridian.v1.SubscribeService", "Acknowledge"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Begins the lease of what Pull returned anew, or gives it back.
+        pub async fn modify_deadline(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ModifyDeadlineRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ModifyDeadlineResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/meridian.v1.SubscribeService/ModifyDeadline",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("meridian.v1.SubscribeService", "ModifyDeadline"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod subscribe_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with SubscribeServiceServer.
+    #[async_trait]
+    pub trait SubscribeService: std::marker::Send + std::marker::Sync + 'static {
+        /// Server streaming response type for the Subscribe method.
+        type SubscribeStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::SubscribeResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// A consumer. The first request opens; what is wrong later is answered in the stream, which goes on.
+        async fn subscribe(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::SubscribeRequest>>,
+        ) -> std::result::Result<tonic::Response<Self::SubscribeStream>, tonic::Status>;
+        /// Some messages, for clients without streams. What is not acked before its lease ends is delivered again.
+        async fn pull(
+            &self,
+            request: tonic::Request<super::PullRequest>,
+        ) -> std::result::Result<tonic::Response<super::PullResponse>, tonic::Status>;
+        /// Acks what Pull returned. Returns when that is durable.
+        async fn acknowledge(
+            &self,
+            request: tonic::Request<super::AcknowledgeRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AcknowledgeResponse>,
+            tonic::Status,
+        >;
+        /// Begins the lease of what Pull returned anew, or gives it back.
+        async fn modify_deadline(
+            &self,
+            request: tonic::Request<super::ModifyDeadlineRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ModifyDeadlineResponse>,
+            tonic::Status,
+        >;
+    }
+    /// Subscribing: each message to one consumer (shared, key-shared) or all of a partition to one consumer (exclusive,
+    /// failover), until it is acked.
+    #[derive(Debug)]
+    pub struct SubscribeServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> SubscribeServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for SubscribeServiceServer<T>
+    where
+        T: SubscribeService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/meridian.v1.SubscribeService/Subscribe" => {
+                    #[allow(non_camel_case_types)]
+                    struct SubscribeSvc<T: SubscribeService>(pub Arc<T>);
+                    impl<
+                        T: SubscribeService,
+                    > tonic::server::StreamingService<super::SubscribeRequest>
+                    for SubscribeSvc<T> {
+                        type Response = super::SubscribeResponse;
+                        type ResponseStream = T::SubscribeStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<super::SubscribeRequest>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SubscribeService>::subscribe(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SubscribeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/meridian.v1.SubscribeService/Pull" => {
+                    #[allow(non_camel_case_types)]
+                    struct PullSvc<T: SubscribeService>(pub Arc<T>);
+                    impl<
+                        T: SubscribeService,
+                    > tonic::server::UnaryService<super::PullRequest> for PullSvc<T> {
+                        type Response = super::PullResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PullRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SubscribeService>::pull(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PullSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/meridian.v1.SubscribeService/Acknowledge" => {
+                    #[allow(non_camel_case_types)]
+                    struct AcknowledgeSvc<T: SubscribeService>(pub Arc<T>);
+                    impl<
+                        T: SubscribeService,
+                    > tonic::server::UnaryService<super::AcknowledgeRequest>
+                    for AcknowledgeSvc<T> {
+                        type Response = super::AcknowledgeResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AcknowledgeRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SubscribeService>::acknowledge(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AcknowledgeSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/meridian.v1.SubscribeService/ModifyDeadline" => {
+                    #[allow(non_camel_case_types)]
+                    struct ModifyDeadlineSvc<T: SubscribeService>(pub Arc<T>);
+                    impl<
+                        T: SubscribeService,
+                    > tonic::server::UnaryService<super::ModifyDeadlineRequest>
+                    for ModifyDeadlineSvc<T> {
+                        type Response = super::ModifyDeadlineResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ModifyDeadlineRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SubscribeService>::modify_deadline(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ModifyDeadlineSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for SubscribeServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "meridian.v1.SubscribeService";
+    impl<T> tonic::server::NamedService for SubscribeServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
