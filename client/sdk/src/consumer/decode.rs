@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use meridian_model::batch::decode_range;
 use meridian_model::{Batch, BatchError, Offset, ProducerId, UnixMs};
-use meridian_proto::v1::{DeliveredBatches, DeliveredMessage, OffsetRange, StoredBatch};
+use meridian_proto::v1::{DeliveredBatches, DeliveredMessage, DeliveredRange, StoredBatch};
 
 use super::delivery::Delivery;
 use super::hold::{Epochs, Hold, Slot};
@@ -22,7 +22,7 @@ pub(super) struct Origin<'a> {
 impl Origin<'_> {
     /// A single message. `None`: the node named none.
     pub(super) fn message(&self, delivered: DeliveredMessage) -> Option<Delivery> {
-        let DeliveredMessage { message, attempt, lease_until_ms } = delivered;
+        let DeliveredMessage { message, attempt, lease_until_ms, deliver_at_ms } = delivered;
         let message = message?;
         let mut properties: Vec<_> = message.properties.into_iter().collect();
         properties.sort_unstable();
@@ -40,7 +40,9 @@ impl Origin<'_> {
             body: message.body,
             attempt,
             lease_until: UnixMs(lease_until_ms),
-            hold: self.hold(message.offset),
+            deliver_at: UnixMs(deliver_at_ms),
+            cost_bytes: 0,
+            hold: self.hold(message.offset, deliver_at_ms),
         })
     }
 
@@ -64,7 +66,7 @@ impl Origin<'_> {
         all
     }
 
-    fn batch(&self, stored: &StoredBatch, ranges: &[OffsetRange]) -> Result<Vec<Delivery>, BatchError> {
+    fn batch(&self, stored: &StoredBatch, ranges: &[DeliveredRange]) -> Result<Vec<Delivery>, BatchError> {
         let batch = Batch::verify(stored.batch.clone())?;
         let (base, header) = (stored.base_offset, batch.header());
         if header.count != stored.count {
@@ -93,14 +95,16 @@ impl Origin<'_> {
                 body: message.body,
                 attempt: 1,
                 lease_until: UnixMs(0),
-                hold: self.hold(offset),
+                deliver_at: UnixMs(range.deliver_at_ms),
+                cost_bytes: 0,
+                hold: self.hold(offset, range.deliver_at_ms),
             }));
         }
         Ok(deliveries)
     }
 
-    fn hold(&self, offset: u64) -> Arc<Hold> {
-        Arc::new(Hold::new(self.slot, offset, self.epochs))
+    fn hold(&self, offset: u64, deliver_at_ms: u64) -> Arc<Hold> {
+        Arc::new(Hold::new(self.slot, offset, deliver_at_ms, self.epochs))
     }
 }
 
@@ -131,7 +135,8 @@ mod tests {
     fn only_the_messages_of_the_ranges_are_delivered() {
         origin(|origin| {
             let batches = vec![stored(10, &["a", "b", "c"]), stored(13, &["d", "e"])];
-            let ranges = vec![OffsetRange { from: 0, to: 11 }, OffsetRange { from: 12, to: 14 }];
+            let range = |from, to| DeliveredRange { from, to, deliver_at_ms: 0 };
+            let ranges = vec![range(0, 11), range(12, 14)];
             let delivered =
                 DeliveredBatches { batches, ranges, attempt: 2, lease_until_ms: 5, ..Default::default() };
             let all: Result<Vec<Delivery>, Error> = origin.batches(delivered).into_iter().collect();
@@ -151,7 +156,7 @@ mod tests {
             let mut bytes = bad.batch.to_vec();
             *bytes.last_mut().expect("bytes") ^= 1;
             bad.batch = bytes.into();
-            let ranges = vec![OffsetRange { from: 0, to: 2 }];
+            let ranges = vec![DeliveredRange { from: 0, to: 2, deliver_at_ms: 0 }];
             let delivered = DeliveredBatches { batches: vec![bad, good], ranges, ..Default::default() };
             let all = origin.batches(delivered);
             assert!(matches!(&all[0], Err(Error::Corrupt { partition: 3, .. })));

@@ -38,6 +38,10 @@ pub struct Delivery {
     pub attempt: u32,
     /// When its lease ends, by the node's clock, unless it is extended.
     pub lease_until: UnixMs,
+    /// When it was to be delivered; zero: it was not delayed.
+    pub deliver_at: UnixMs,
+    /// What it took of the credit in bytes.
+    pub(super) cost_bytes: u64,
     pub(super) hold: Arc<Hold>,
 }
 
@@ -62,14 +66,6 @@ impl Delivery {
     pub fn epochs(&self) -> Epochs {
         self.hold.epochs
     }
-
-    /// What it takes in its batch, uncompressed: what nodes count as credit.
-    pub(super) fn credit_bytes(&self) -> u64 {
-        let key = self.key.as_ref().map_or(0, |key| 4 + key.len());
-        let properties: usize = self.properties.iter().map(|(name, value)| 6 + name.len() + value.len()).sum();
-        let properties = if self.properties.is_empty() { 0 } else { 2 + properties };
-        (1 + key + properties + self.body.len()) as u64
-    }
 }
 
 impl fmt::Debug for Delivery {
@@ -81,40 +77,5 @@ impl fmt::Debug for Delivery {
             .field("attempt", &self.attempt)
             .field("revoked", &self.revoked())
             .finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use meridian_model::{BatchBuilder, Codec, Message};
-
-    use super::super::hold::Slot;
-    use super::*;
-
-    #[test]
-    fn a_message_costs_what_it_takes_in_its_batch() {
-        let plain = Message::new("body");
-        let keyed = plain.clone().with_key("key").with_property("name", "value").with_property("n", "");
-        for message in [plain, keyed] {
-            let mut builder = BatchBuilder::new(Codec::None);
-            builder.push(&message);
-            let delivery = Delivery {
-                topic: "t".into(),
-                partition: 0,
-                log: LogId::default(),
-                offset: Offset(0),
-                appended_at: UnixMs(0),
-                producer: ProducerId::default(),
-                epoch: 0,
-                sequence: 0,
-                key: message.key,
-                properties: message.properties,
-                body: message.body,
-                attempt: 1,
-                lease_until: UnixMs(0),
-                hold: Arc::new(Hold::new(Slot(0), 0, Epochs::default())),
-            };
-            assert_eq!(delivery.credit_bytes(), builder.raw_bytes() as u64);
-        }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use meridian_proto::v1::OffsetRange;
+use meridian_proto::v1::DeliveredRange;
 use tokio::time::Instant;
 
 use super::hold::{Hold, Revoked, Slot};
@@ -92,16 +92,25 @@ impl Held {
 
     /// So is everything of a partition.
     pub(super) fn revoke_all(&mut self, slot: Slot, why: Revoked) {
+        self.revoke_range(slot, 0, u64::MAX, why);
+    }
+
+    /// So is everything of a partition from an offset up to, not including, another.
+    pub(super) fn revoke_range(&mut self, slot: Slot, from: u64, to: u64, why: Revoked) {
+        if from >= to {
+            return;
+        }
         let all: Vec<(Slot, u64)> =
-            self.messages.range((slot, 0)..=(slot, u64::MAX)).map(|(place, _)| *place).collect();
+            self.messages.range((slot, from)..(slot, to)).map(|(place, _)| *place).collect();
         all.into_iter().for_each(|place| self.drop_one(place, why));
     }
 
     /// What is held, by partition and seek epoch, as ranges: what the next stream begins with.
-    pub(super) fn ranges(&self) -> BTreeMap<(Slot, u64), Vec<OffsetRange>> {
-        let mut held: BTreeMap<(Slot, u64), Vec<OffsetRange>> = BTreeMap::new();
+    pub(super) fn ranges(&self) -> BTreeMap<(Slot, u64), Vec<DeliveredRange>> {
+        let mut held: BTreeMap<(Slot, u64), Vec<DeliveredRange>> = BTreeMap::new();
         for ((slot, offset), entry) in &self.messages {
-            push(held.entry((*slot, entry.hold.epochs.seek)).or_default(), *offset);
+            let of = held.entry((*slot, entry.hold.epochs.seek)).or_default();
+            push(of, *offset, entry.hold.deliver_at_ms);
         }
         held
     }
@@ -140,11 +149,11 @@ impl Held {
     }
 }
 
-/// Adds an offset above all that are there.
-pub(super) fn push(ranges: &mut Vec<OffsetRange>, offset: u64) {
+/// Adds a message above all that are there.
+pub(super) fn push(ranges: &mut Vec<DeliveredRange>, offset: u64, deliver_at_ms: u64) {
     match ranges.last_mut() {
-        Some(last) if last.to == offset => last.to += 1,
-        _ => ranges.push(OffsetRange { from: offset, to: offset + 1 }),
+        Some(last) if last.to == offset && last.deliver_at_ms == deliver_at_ms => last.to += 1,
+        _ => ranges.push(DeliveredRange { from: offset, to: offset + 1, deliver_at_ms }),
     }
 }
 
@@ -156,7 +165,7 @@ mod tests {
     fn held(offsets: &[u64]) -> (Held, Vec<Arc<Hold>>) {
         let mut held = Held::default();
         let holds: Vec<_> =
-            offsets.iter().map(|offset| Arc::new(Hold::new(Slot(1), *offset, Epochs::default()))).collect();
+            offsets.iter().map(|offset| Arc::new(Hold::new(Slot(1), *offset, *offset / 12, Epochs::default()))).collect();
         holds.iter().for_each(|hold| held.insert(hold.clone(), None));
         (held, holds)
     }
@@ -167,8 +176,9 @@ mod tests {
         held.settle((Slot(1), 4));
         held.revoke((Slot(1), 9), Revoked::NotKept);
         let ranges = held.ranges().remove(&(Slot(1), 0)).expect("held");
-        let ranges: Vec<_> = ranges.iter().map(|range| (range.from, range.to)).collect();
-        assert_eq!(ranges, [(3, 4), (5, 6), (11, 13)]);
+        let ranges: Vec<_> =
+            ranges.iter().map(|range| (range.from, range.to, range.deliver_at_ms)).collect();
+        assert_eq!(ranges, [(3, 4, 0), (5, 6, 0), (11, 12, 0), (12, 13, 1)], "times are kept apart");
         assert_eq!((holds[3].revoked(), holds[0].revoked()), (Some(Revoked::NotKept), None));
     }
 
@@ -176,7 +186,7 @@ mod tests {
     fn a_message_that_comes_again_ends_its_earlier_delivery() {
         let (mut held, holds) = held(&[7]);
         assert!(held.give(&holds[0]));
-        let again = Arc::new(Hold::new(Slot(1), 7, Epochs { dispatch: 2, ..Epochs::default() }));
+        let again = Arc::new(Hold::new(Slot(1), 7, 0, Epochs { dispatch: 2, ..Epochs::default() }));
         held.insert(again.clone(), None);
         assert_eq!(holds[0].revoked(), Some(Revoked::NotKept));
         assert!(!held.holds(&holds[0]) && held.holds(&again) && !held.give(&holds[0]));
@@ -196,11 +206,11 @@ mod tests {
         assert!(held.is_empty() && holds.iter().all(|hold| hold.revoked() == Some(Revoked::Trimmed)));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn leases_are_extended_again_and_again_until_settled() {
         let (mut held, now, every) = (Held::default(), Instant::now(), Duration::from_secs(10));
         for offset in [1, 2] {
-            let hold = Arc::new(Hold::new(Slot(1), offset, Epochs::default()));
+            let hold = Arc::new(Hold::new(Slot(1), offset, 0, Epochs::default()));
             held.insert(hold, Some((now + every, every)));
         }
         assert!(held.extend(now, 10).is_empty());

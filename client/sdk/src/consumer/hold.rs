@@ -82,14 +82,16 @@ impl Revoked {
 pub(super) struct Hold {
     pub(super) slot: Slot,
     pub(super) offset: u64,
+    /// 0: it was not delayed.
+    pub(super) deliver_at_ms: u64,
     pub(super) epochs: Epochs,
     /// 0: held.
     lost: AtomicU8,
 }
 
 impl Hold {
-    pub(super) fn new(slot: Slot, offset: u64, epochs: Epochs) -> Self {
-        Self { slot, offset, epochs, lost: AtomicU8::new(0) }
+    pub(super) fn new(slot: Slot, offset: u64, deliver_at_ms: u64, epochs: Epochs) -> Self {
+        Self { slot, offset, deliver_at_ms, epochs, lost: AtomicU8::new(0) }
     }
 
     pub(super) fn place(&self) -> (Slot, u64) {

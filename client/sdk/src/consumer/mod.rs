@@ -45,6 +45,7 @@ use std::task::{Context, Poll, ready};
 use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 pub use builder::ConsumerBuilder;
 pub use delivery::Delivery;
@@ -69,6 +70,7 @@ pub struct Consumer {
     waiting: mpsc::UnboundedReceiver<Result<Delivery, Error>>,
     task: Option<JoinHandle<()>>,
     consumer_id: [u8; 16],
+    missed: u64,
 }
 
 impl Consumer {
@@ -78,7 +80,7 @@ impl Consumer {
         task: JoinHandle<()>,
         consumer_id: [u8; 16],
     ) -> Self {
-        Self { settler: Settler::new(desk), waiting, task: Some(task), consumer_id }
+        Self { settler: Settler::new(desk), waiting, task: Some(task), consumer_id, missed: 0 }
     }
 
     /// The next message; `None` after the end. Messages that were lost while they waited here are left out.
@@ -134,6 +136,16 @@ impl Consumer {
         self.settler.lag()
     }
 
+    /// When a node last said something: from then on this consumer may count as gone.
+    pub fn last_heard(&self) -> Instant {
+        self.settler.last_heard()
+    }
+
+    /// Messages that were lost while they waited here: delivered as far as nodes know, never seen by the application.
+    pub fn missed(&self) -> u64 {
+        self.missed
+    }
+
     /// Who this consumer is, for nodes.
     pub fn consumer_id(&self) -> [u8; 16] {
         self.consumer_id
@@ -155,7 +167,7 @@ impl Stream for Consumer {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
             match ready!(self.waiting.poll_recv(context)) {
-                Some(Ok(delivery)) if !self.settler.take(&delivery) => {}
+                Some(Ok(delivery)) if !self.settler.take(&delivery) => self.missed += 1,
                 next => return Poll::Ready(next),
             }
         }

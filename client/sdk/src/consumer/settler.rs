@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::claims::Verb;
 use super::delivery::Delivery;
 use super::fate::Settling;
@@ -71,6 +73,10 @@ impl Settler {
 
     pub(super) fn lag(&self) -> Vec<Lag> {
         self.desk.ledger.lock().lag()
+    }
+
+    pub(super) fn last_heard(&self) -> Instant {
+        self.desk.ledger.lock().last_heard()
     }
 
     /// The application takes a message. `false`: it is held no longer.

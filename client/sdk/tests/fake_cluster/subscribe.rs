@@ -73,12 +73,13 @@ impl FakeQueue {
 
     /// Applies what a consumer says about messages; nothing of it, if one of them is not its own.
     fn apply(&mut self, id: &[u8], said: &Said) -> Result<(), Failure> {
-        let offsets: Vec<u64> = match said {
-            Said::Ack(ack) => ack.ranges.iter().flat_map(|range| range.from..range.to).collect(),
-            Said::Nack(nack) => nack.offsets.clone(),
-            Said::Extend(extend) => extend.offsets.clone(),
-            _ => Vec::new(),
+        let ranges: &[DeliveredRange] = match said {
+            Said::Ack(ack) => &ack.ranges,
+            Said::Nack(nack) => &nack.ranges,
+            Said::Extend(extend) => &extend.ranges,
+            _ => &[],
         };
+        let offsets: Vec<u64> = ranges.iter().flat_map(|range| range.from..range.to).collect();
         let acks = matches!(said, Said::Ack(_));
         for offset in &offsets {
             let mine = self.held.get(offset).is_some_and(|holder| holder == id);
@@ -118,6 +119,10 @@ struct Seat {
     out: mpsc::UnboundedSender<Result<SubscribeResponse, Status>>,
 }
 
+fn one(offset: u64) -> DeliveredRange {
+    DeliveredRange { from: offset, to: offset + 1, deliver_at_ms: 0 }
+}
+
 /// The stream is over.
 struct Over;
 
@@ -153,7 +158,8 @@ impl Seat {
         self.attach();
         for (partition, offsets) in lost {
             let reason = RevokeReason::NotKept.into();
-            self.hear(Heard::Revoked(SubscribeRevoked { source: partition + 10, offsets, reason }));
+            let ranges = offsets.into_iter().map(one).collect();
+            self.hear(Heard::Revoked(SubscribeRevoked { source: partition + 10, ranges, reason }));
         }
     }
 
@@ -193,7 +199,8 @@ impl Seat {
         });
         for (partition, offsets) in lost {
             let reason = RevokeReason::LeaseEnded.into();
-            self.hear(Heard::Revoked(SubscribeRevoked { source: partition + 10, offsets, reason }));
+            let ranges = offsets.into_iter().map(one).collect();
+            self.hear(Heard::Revoked(SubscribeRevoked { source: partition + 10, ranges, reason }));
         }
     }
 
@@ -209,28 +216,38 @@ impl Seat {
                     let (source, epochs) = (partition + 10, Some(queue.epochs()));
                     let attempt = 1 + queue.attempts.get(&offset).copied().unwrap_or_default();
                     let stored = log.batches_from(offset).into_iter().next().expect("it is there");
+                    let mut credit_bytes = 0;
                     let last = if self.batches { stored.base + u64::from(stored.batch.header().count) } else { offset + 1 };
                     for offset in offset..last {
                         queue.held.insert(offset, self.id.clone());
                         self.given.insert((partition, offset));
                         self.messages = self.messages.saturating_sub(1);
-                        self.bytes -= 1 + log.message_at(&stored, offset).size_bytes() as i64;
+                        credit_bytes += 1 + log.message_at(&stored, offset).size_bytes() as u64;
                     }
+                    self.bytes -= credit_bytes as i64;
                     if self.batches {
                         let (base_offset, count) = (stored.base, stored.batch.header().count);
                         let batch = stored.batch.bytes().clone();
                         let appended_at_ms = stored.appended_at_ms;
                         let batches = vec![StoredBatch { base_offset, count, appended_at_ms, batch }];
-                        let ranges = vec![OffsetRange { from: offset, to: last }];
-                        let frame = DeliveredBatches { source, epochs, batches, ranges, attempt, lease_until_ms };
+                        let ranges = vec![DeliveredRange { from: offset, to: last, deliver_at_ms: 0 }];
+                        let frame = DeliveredBatches {
+                            source,
+                            epochs,
+                            batches,
+                            ranges,
+                            attempt,
+                            lease_until_ms,
+                            credit_bytes,
+                        };
                         return Some(Heard::Batches(frame));
                     }
                     let message = log.message_at(&stored, offset);
                     let (key, body) = (message.key, message.body);
                     let properties = message.properties.into_iter().collect();
                     let message = Some(StoredMessage { offset, key, body, properties, ..Default::default() });
-                    let messages = vec![DeliveredMessage { message, attempt, lease_until_ms }];
-                    return Some(Heard::Messages(DeliveredMessages { source, epochs, messages }));
+                    let messages = vec![DeliveredMessage { message, attempt, lease_until_ms, ..Default::default() }];
+                    return Some(Heard::Messages(DeliveredMessages { source, epochs, messages, credit_bytes }));
                 }
                 None
             }) else {
@@ -297,7 +314,8 @@ impl Seat {
         }
         for (partition, offsets) in lost {
             let reason = RevokeReason::Sought.into();
-            self.hear(Heard::Revoked(SubscribeRevoked { source: partition + 10, offsets, reason }));
+            let ranges = offsets.into_iter().map(one).collect();
+            self.hear(Heard::Revoked(SubscribeRevoked { source: partition + 10, ranges, reason }));
         }
         self.hear(Heard::Confirmed(SubscribeConfirmed { requests: vec![seek.request] }));
     }
@@ -395,7 +413,7 @@ impl SubscribeService for Node {
                 let (key, body) = (message.key, message.body);
                 let message = Some(StoredMessage { offset, key, body, ..Default::default() });
                 let attempt = 1 + queue.attempts.get(&offset).copied().unwrap_or_default();
-                let message = Some(DeliveredMessage { message, attempt, lease_until_ms: 9 });
+                let message = Some(DeliveredMessage { message, attempt, lease_until_ms: 9, ..Default::default() });
                 let ack_id = format!("{partition}:{offset}").into();
                 messages.push(PulledMessage { ack_id, partition, message });
             }
@@ -409,8 +427,7 @@ impl SubscribeService for Node {
     ) -> Result<Response<AcknowledgeResponse>, Status> {
         self.alive()?;
         let refused = self.each(&request.into_inner().ack_ids, |offset| {
-            let ranges = vec![OffsetRange { from: offset, to: offset + 1 }];
-            Said::Ack(SubscribeAck { ranges, ..Default::default() })
+            Said::Ack(SubscribeAck { ranges: vec![one(offset)], ..Default::default() })
         });
         Ok(Response::new(AcknowledgeResponse { refused }))
     }
@@ -422,8 +439,8 @@ impl SubscribeService for Node {
         self.alive()?;
         let request = request.into_inner();
         let refused = self.each(&request.ack_ids, |offset| match request.nack {
-            true => Said::Nack(SubscribeNack { offsets: vec![offset], ..Default::default() }),
-            false => Said::Extend(SubscribeExtend { offsets: vec![offset], ..Default::default() }),
+            true => Said::Nack(SubscribeNack { ranges: vec![one(offset)], ..Default::default() }),
+            false => Said::Extend(SubscribeExtend { ranges: vec![one(offset)], ..Default::default() }),
         });
         Ok(Response::new(ModifyDeadlineResponse { refused }))
     }

@@ -110,35 +110,52 @@ impl Ledger {
         let slot = self.called(delivered.source)?;
         let source = self.sources.get(slot).clone();
         let origin = Origin { slot, source: &source, epochs: Epochs::from_wire(delivered.epochs) };
-        for delivery in delivered.messages.into_iter().filter_map(|message| origin.message(message)) {
-            self.deliver(delivery, now, wall_ms)?;
-        }
-        Ok(())
+        let spent = Amount { messages: delivered.messages.len() as u64, bytes: delivered.credit_bytes };
+        let came = delivered.messages.into_iter().filter_map(|message| origin.message(message));
+        self.deliver(came.collect(), spent, now, wall_ms)
     }
 
     fn batches(&mut self, delivered: DeliveredBatches, now: Instant, wall_ms: u64) -> Result<(), Error> {
         let slot = self.called(delivered.source)?;
         let source = self.sources.get(slot).clone();
         let origin = Origin { slot, source: &source, epochs: Epochs::from_wire(delivered.epochs) };
+        let named = delivered.ranges.iter().map(|range| range.to.saturating_sub(range.from));
+        let spent = Amount { messages: named.sum(), bytes: delivered.credit_bytes };
+        let mut came = Vec::new();
         for delivery in origin.batches(delivered) {
             match delivery {
-                Ok(delivery) => self.deliver(delivery, now, wall_ms)?,
+                Ok(delivery) => came.push(delivery),
                 Err(error) => self.tell(error),
             }
         }
-        Ok(())
+        self.deliver(came, spent, now, wall_ms)
     }
 
-    fn deliver(&mut self, delivery: Delivery, now: Instant, wall_ms: u64) -> Result<(), Error> {
-        if !self.credit.arrived(Amount::one(delivery.credit_bytes())) {
+    /// Messages came. What of the credit was spent on others, which cannot be read, is free again.
+    fn deliver(
+        &mut self,
+        came: Vec<Delivery>,
+        spent: Amount,
+        now: Instant,
+        wall_ms: u64,
+    ) -> Result<(), Error> {
+        if !self.credit.arrived(spent) {
             let why = "the node sends far more than it was granted";
             return Err(Failure::new(ErrorReason::Protocol, why).into());
         }
-        let lease = Duration::from_millis(delivery.lease_until.0.saturating_sub(wall_ms));
-        let every = (lease / 2).max(EXTEND_EVERY_MIN);
-        self.held.insert(delivery.hold.clone(), self.extends.then_some((now + every, every)));
-        if let Some(ready) = &self.ready {
-            let _ = ready.send(Ok(delivery));
+        let (count, cost_bytes) = (came.len() as u64, spent.bytes / spent.messages.max(1));
+        let rest = Amount {
+            messages: spent.messages.saturating_sub(count),
+            bytes: spent.bytes.saturating_sub(cost_bytes * count),
+        };
+        self.credit.taken(rest);
+        for delivery in came {
+            let lease = Duration::from_millis(delivery.lease_until.0.saturating_sub(wall_ms));
+            let every = (lease / 2).max(EXTEND_EVERY_MIN);
+            self.held.insert(delivery.hold.clone(), self.extends.then_some((now + every, every)));
+            if let Some(ready) = &self.ready {
+                let _ = ready.send(Ok(Delivery { cost_bytes, ..delivery }));
+            }
         }
         Ok(())
     }
@@ -195,7 +212,7 @@ impl Ledger {
             RevokeReason::Trimmed => Revoked::Trimmed,
             RevokeReason::NotKept | RevokeReason::Unspecified => Revoked::NotKept,
         };
-        told.offsets.iter().for_each(|offset| self.held.revoke((slot, *offset), why));
+        told.ranges.iter().for_each(|range| self.held.revoke_range(slot, range.from, range.to, why));
         Ok(())
     }
 }

@@ -60,6 +60,8 @@ pub(super) struct Ledger {
     silence: Duration,
     said_at: Instant,
     heard_at: Instant,
+    /// When the present stream began, if nothing was heard on it.
+    listens_since: Instant,
     claims_max: usize,
     /// Why it is over.
     over: Option<Error>,
@@ -82,6 +84,7 @@ impl Ledger {
             silence: SILENCE,
             said_at: now,
             heard_at: now,
+            listens_since: now,
             claims_max: held_max.saturating_mul(4) as usize,
             over: None,
         }
@@ -90,7 +93,7 @@ impl Ledger {
     /// What the next stream begins with: what is held from before, and the first credit.
     pub(super) fn begin(&mut self, now: Instant) -> (Vec<HeldMessages>, Amount) {
         self.sources.begin();
-        (self.said_at, self.heard_at) = (now, now);
+        (self.said_at, self.listens_since) = (now, now);
         let holds = self.held.ranges().into_iter().map(|((slot, seek_epoch), ranges)| {
             let source = self.sources.get(slot);
             HeldMessages { topic: source.topic.to_string(), partition: source.partition, seek_epoch, ranges }
@@ -156,7 +159,7 @@ impl Ledger {
 
     /// The application takes a message. `false`: it is held no longer, and not to be seen.
     pub(super) fn take(&mut self, delivery: &Delivery) -> bool {
-        self.credit.taken(Amount::one(delivery.credit_bytes()));
+        self.credit.taken(Amount::one(delivery.cost_bytes));
         self.held.give(&delivery.hold)
     }
 
@@ -189,7 +192,7 @@ impl Ledger {
 
     /// When the node counts as gone, if it says nothing.
     pub(super) fn silent_at(&self) -> Instant {
-        self.heard_at + self.silence
+        self.heard_at.max(self.listens_since) + self.silence
     }
 
     /// When something is to be said, if nothing else happens.
@@ -197,6 +200,10 @@ impl Ledger {
         let heartbeat = self.said_at + self.silence / HEARTBEATS;
         let due = [self.claims.next_due(now), self.held.next_extension(), Some(heartbeat)];
         due.into_iter().flatten().min().unwrap_or(heartbeat)
+    }
+
+    pub(super) fn last_heard(&self) -> Instant {
+        self.heard_at
     }
 
     fn drained(&mut self) {

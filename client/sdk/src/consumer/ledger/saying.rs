@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use meridian_proto::v1::subscribe_request::Request;
 use meridian_proto::v1::{
-    ErrorReason, Failure, OffsetRange, SubscribeAck, SubscribeCredit, SubscribeDrain, SubscribeExtend,
+    DeliveredRange, ErrorReason, Failure, SubscribeAck, SubscribeCredit, SubscribeDrain, SubscribeExtend,
     SubscribeHeartbeat, SubscribeNack, SubscribeSeek, SubscriptionStart,
 };
 use tokio::time::Instant;
@@ -57,7 +57,8 @@ impl Ledger {
         if verb == Verb::Nack {
             self.held.refuse(hold);
         }
-        self.claims.add((hold.slot, hold.epochs, verb), Claim { offset: hold.offset, waiter });
+        let Hold { slot, offset, deliver_at_ms, epochs, .. } = **hold;
+        self.claims.add((slot, epochs, verb), Claim { offset, deliver_at_ms, waiter });
     }
 
     fn check(&self, hold: &Arc<Hold>) -> Result<(), Error> {
@@ -141,8 +142,9 @@ impl Ledger {
     fn claims_request(&mut self, now: Instant) -> Option<Request> {
         if self.extends {
             // Where nobody listens, leases are of no use.
-            let due = self.held.extend(now, NAMED_MAX);
-            for hold in due.into_iter().filter(|hold| self.sources.wire(hold.slot).is_some()) {
+            let mut due = self.held.extend(now, NAMED_MAX);
+            due.retain(|hold| self.sources.wire(hold.slot).is_some());
+            for hold in due {
                 self.claim(Verb::Extend, &hold, Waiter::nobody());
             }
         }
@@ -163,16 +165,15 @@ impl Ledger {
                 self.claims.free(topic);
                 continue;
             }
-            let offsets: Vec<u64> = claims.iter().map(|claim| claim.offset).collect();
+            let ranges = ranges(&claims);
             let request = self.book.say(Said::Claims { topic, claims });
             let epochs = Some(epochs.to_wire());
             return Some(match verb {
                 Verb::Ack => {
-                    let ranges = ranges(&offsets);
                     Request::Ack(SubscribeAck { request, source, epochs, ranges, cumulative: None })
                 }
-                Verb::Nack => Request::Nack(SubscribeNack { request, source, epochs, offsets }),
-                Verb::Extend => Request::Extend(SubscribeExtend { request, source, epochs, offsets }),
+                Verb::Nack => Request::Nack(SubscribeNack { request, source, epochs, ranges }),
+                Verb::Extend => Request::Extend(SubscribeExtend { request, source, epochs, ranges }),
             });
         }
     }
@@ -212,12 +213,12 @@ impl Ledger {
     }
 }
 
-/// Offsets in order, as ranges. The same one twice is one.
-fn ranges(offsets: &[u64]) -> Vec<OffsetRange> {
-    let mut ranges: Vec<OffsetRange> = Vec::new();
-    for offset in offsets {
-        if ranges.last().is_none_or(|last| last.to <= *offset) {
-            push(&mut ranges, *offset);
+/// Claims in order, as ranges. The same message twice is one.
+fn ranges(claims: &[Claim]) -> Vec<DeliveredRange> {
+    let mut ranges: Vec<DeliveredRange> = Vec::new();
+    for claim in claims {
+        if ranges.last().is_none_or(|last| last.to <= claim.offset) {
+            push(&mut ranges, claim.offset, claim.deliver_at_ms);
         }
     }
     ranges

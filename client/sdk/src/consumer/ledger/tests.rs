@@ -16,9 +16,14 @@ use crate::consumer::hold::Revoked;
 
 const WALL_MS: u64 = 1_000_000;
 
+fn range(from: u64, to: u64) -> DeliveredRange {
+    DeliveredRange { from, to, deliver_at_ms: 0 }
+}
+
 struct Desk {
     ledger: Ledger,
     ready: mpsc::UnboundedReceiver<Result<Delivery, Error>>,
+    now: Instant,
 }
 
 impl Desk {
@@ -27,13 +32,13 @@ impl Desk {
         let room = Amount { messages: 100, bytes: 100_000 };
         let mut ledger = Ledger::new(out, room, 1_000, extends, Instant::now());
         ledger.begin(Instant::now());
-        let mut desk = Self { ledger, ready };
+        let mut desk = Self { ledger, ready, now: Instant::now() };
         desk.name(1, 0, SourceState::Attached);
         desk
     }
 
     fn hear(&mut self, response: Response) {
-        self.ledger.hear(response, Instant::now(), WALL_MS).expect("makes sense");
+        self.ledger.hear(response, self.now, WALL_MS).expect("makes sense");
     }
 
     fn name(&mut self, source: u32, partition: u32, state: SourceState) {
@@ -47,9 +52,15 @@ impl Desk {
             message: Some(StoredMessage { offset, body: "body".into(), ..Default::default() }),
             attempt: 1,
             lease_until_ms: WALL_MS + 20_000,
+            deliver_at_ms: 0,
         });
         let epochs = Some(DeliveryEpochs { dispatch: 5, owner: 0, seek: 1 });
-        self.hear(Response::Messages(DeliveredMessages { source, epochs, messages: messages.collect() }));
+        self.hear(Response::Messages(DeliveredMessages {
+            source,
+            epochs,
+            messages: messages.collect(),
+            credit_bytes: 40,
+        }));
         let mut came = Vec::new();
         while let Ok(delivery) = self.ready.try_recv() {
             let delivery = delivery.expect("a message");
@@ -60,7 +71,7 @@ impl Desk {
     }
 
     fn next(&mut self) -> Option<Request> {
-        self.ledger.next_request(Instant::now())
+        self.ledger.next_request(self.now)
     }
 
     fn next_ack(&mut self) -> (u64, Vec<(u64, u64)>) {
@@ -127,7 +138,7 @@ async fn one_message_that_is_lost_does_not_spoil_the_acks_of_others() {
     assert_eq!(came[2].revoked(), Some(Revoked::LeaseEnded));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn what_is_refused_for_now_is_said_again_later() {
     let mut desk = Desk::new(false);
     let came = desk.come(1, 0..2);
@@ -136,8 +147,7 @@ async fn what_is_refused_for_now_is_said_again_later() {
     assert_eq!(ranges, [(0, 2)]);
     desk.refuse(request, ErrorReason::Unavailable);
     assert!(desk.next().is_none());
-    let due = desk.ledger.next_due(Instant::now());
-    tokio::time::advance(due - Instant::now()).await;
+    desk.now = desk.ledger.next_due(desk.now);
     let (request, ranges) = desk.next_ack();
     assert_eq!(ranges, [(0, 2)]);
     desk.confirm(request);
@@ -151,7 +161,7 @@ async fn after_a_break_acks_are_said_again_and_refusals_are_not() {
     let ack = desk.ledger.say(Verb::Ack, &came[1].hold);
     let nack = desk.ledger.say(Verb::Nack, &came[2].hold);
     let (_, nacked) = (desk.next_ack(), desk.next());
-    assert!(matches!(nacked, Some(Request::Nack(nack)) if nack.offsets == [2]));
+    assert!(matches!(nacked, Some(Request::Nack(nack)) if nack.ranges == [range(2, 3)]));
     desk.ledger.broken();
     let doubt = nack.now_or_never().expect("known").expect_err("in doubt");
     assert!(matches!(doubt, Error::Indeterminate { .. }));
@@ -166,7 +176,7 @@ async fn after_a_break_acks_are_said_again_and_refusals_are_not() {
     ack.now_or_never().expect("known").expect("durable");
     desk.hear(Response::Revoked(SubscribeRevoked {
         source: 8,
-        offsets: vec![3],
+        ranges: vec![range(3, 4)],
         reason: RevokeReason::NotKept.into(),
     }));
     assert_eq!(came[3].revoked(), Some(Revoked::NotKept));
@@ -213,19 +223,24 @@ async fn messages_that_are_lost_while_they_wait_are_not_seen_and_give_their_cred
         message: Some(StoredMessage { offset, ..Default::default() }),
         ..Default::default()
     });
-    desk.hear(Response::Messages(DeliveredMessages { source: 1, epochs, messages: messages.collect() }));
+    desk.hear(Response::Messages(DeliveredMessages {
+        source: 1,
+        epochs,
+        messages: messages.collect(),
+        credit_bytes: 101,
+    }));
     assert!(desk.next().is_none());
-    let (offsets, reason) = ((0..60).collect(), RevokeReason::Sought.into());
-    desk.hear(Response::Revoked(SubscribeRevoked { source: 1, offsets, reason }));
+    let (ranges, reason) = (vec![range(0, 60)], RevokeReason::Sought.into());
+    desk.hear(Response::Revoked(SubscribeRevoked { source: 1, ranges, reason }));
     let mut seen = 0;
     while let Ok(delivery) = desk.ready.try_recv() {
         seen += u32::from(desk.ledger.take(&delivery.expect("a message")));
     }
     assert_eq!(seen, 40);
-    assert!(matches!(desk.next(), Some(Request::Credit(more)) if more.messages == 100));
+    assert!(matches!(desk.next(), Some(Request::Credit(more)) if (more.messages, more.bytes) == (100, 101)));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn leases_are_extended_at_half_their_time_while_messages_are_held() {
     let mut desk = Desk::new(true);
     let came = desk.come(1, 0..3);
@@ -234,25 +249,25 @@ async fn leases_are_extended_at_half_their_time_while_messages_are_held() {
     desk.confirm(request);
     ack.now_or_never().expect("known").expect("durable");
     let due = desk.ledger.held.next_extension().expect("held");
-    assert_eq!((due - Instant::now()).as_secs(), 10);
-    tokio::time::advance(due - Instant::now()).await;
+    assert_eq!((due - desk.now).as_secs(), 10);
+    desk.now = due;
     let extended = std::iter::from_fn(|| desk.next()).find_map(|request| match request {
-        Request::Extend(extend) => Some(extend.offsets),
+        Request::Extend(extend) => Some(extend.ranges),
         _ => None,
     });
-    assert_eq!(extended, Some(vec![0, 2]));
+    assert_eq!(extended, Some(vec![range(0, 1), range(2, 3)]));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn silence_is_broken_in_time_and_noticed() {
     let mut desk = Desk::new(false);
     let opened = SubscribeOpened { consumer_id: vec![1; 16].into(), silence_ms_max: 9_000 };
     desk.hear(Response::Opened(opened));
     assert!(desk.next().is_none());
-    let begun = Instant::now();
+    let begun = desk.now;
     let due = desk.ledger.next_due(begun);
     assert_eq!((due - begun).as_secs(), 3);
-    tokio::time::advance(due - begun).await;
+    desk.now = due;
     assert!(matches!(desk.next(), Some(Request::Heartbeat(_))));
     assert!(desk.next().is_none());
     assert_eq!((desk.ledger.silent_at() - begun).as_secs(), 9);
@@ -306,6 +321,11 @@ async fn nonsense_is_noticed() {
         message: Some(StoredMessage { offset, ..Default::default() }),
         ..Default::default()
     });
-    let flood = DeliveredMessages { source: 1, epochs: None, messages: messages.collect() };
+    let flood = DeliveredMessages {
+        source: 1,
+        epochs: None,
+        messages: messages.collect(),
+        credit_bytes: 0,
+    };
     assert!(desk.ledger.hear(Response::Messages(flood), Instant::now(), WALL_MS).is_err());
 }
