@@ -113,6 +113,10 @@ id_bytes!(
     ProducerId
 );
 id_bytes!(
+    /// One consumer of a subscription, drawn when it attaches: coming back it has another one.
+    ConsumerId
+);
+id_bytes!(
     /// One life of a node's data folder, drawn when the folder is made. A wiped node returns with another.
     Incarnation
 );

@@ -18,10 +18,12 @@ pub mod topology;
 
 pub use batch::{Batch, BatchBuilder, BatchError, BatchHeader, Codec};
 pub use clock::{Clock, UnixMs};
-pub use id::{ClusterId, GroupId, Incarnation, LogId, MessageId, NodeId, Offset, ProducerId, ReplicaId};
+pub use id::{
+    ClusterId, ConsumerId, GroupId, Incarnation, LogId, MessageId, NodeId, Offset, ProducerId, ReplicaId,
+};
 pub use message::Message;
 pub use name::{NameError, TopicName};
 pub use ranges::{OffsetRange, OffsetRanges};
 pub use refusal::Refusal;
 pub use start::Start;
-pub use subscription::SubscriptionId;
+pub use subscription::{Place, SubscriptionId};

@@ -45,6 +45,29 @@ pub const SEGMENT_ENTRIES: u64 = 16_384;
 /// The longest a segment stays open once it has messages, by append stamps, so that age retention is exact to it.
 pub const SEGMENT_AGE_MS: u64 = 60_000;
 
+/// Subscriptions of one partition. At the bound a new one is refused.
+pub const SUBSCRIPTIONS_PARTITION_MAX: usize = 256;
+/// Subscriptions that were dropped from one partition and whose last control index it remembers, so that a command
+/// that comes late does not bring one back. The one dropped by the oldest control index is forgotten first.
+pub const SUBSCRIPTIONS_DROPPED_MAX: usize = 1_024;
+/// Settled ranges above the floor of the main lane, of one subscription in one partition: about 50 bytes of
+/// memory and one row of 32 bytes each.
+pub const SETTLED_RANGES_MAX: usize = 16_384;
+/// Settled ranges above the floor of the delayed lane, of one subscription in one partition. As large.
+pub const SETTLED_DELAYED_MAX: usize = 16_384;
+/// Messages with failed attempts, of one subscription in one partition: about 60 bytes of memory and a row each.
+pub const ATTEMPTS_MAX: usize = 16_384;
+/// Dead letters of one subscription in one partition that have not arrived yet.
+pub const DEAD_LETTERS_MAX: usize = 4_096;
+/// Histories that one subscription in one partition ever sent dead letters to. Each keeps its sequence for ever.
+pub const DEAD_LETTER_DESTINATIONS_MAX: usize = 64;
+/// Settlements that one entry may carry.
+pub const SETTLE_PARTS_MAX: usize = 1_024;
+/// Ranges, nacks and dead letters that one settlement may name, together.
+pub const SETTLE_ITEMS_MAX: usize = 4_096;
+/// Delayed batches below the log's start whose rows one command removes.
+pub const DELAYED_SWEPT_MAX: usize = 4_096;
+
 /// How far a stamp may be past the quorum's time, and how far voters' clocks may be apart before
 /// nothing is destroyed by age.
 pub const CLOCK_SKEW_MS_MAX: u64 = 5_000;
@@ -96,3 +119,9 @@ const _: () = assert!(CLOCK_SKEW_MS_MAX < CLOCK_FRESH_MS);
 const _: () = assert!(BATCH_BYTES_MAX + 64 * 1024 < GEO_FRAME_BYTES_MAX);
 const _: () = assert!(GEO_FRAME_BYTES_MAX <= ENTRY_BYTES_MAX);
 const _: () = assert!(GEO_FRAME_BYTES_MAX < GEO_WINDOW_BYTES_MAX);
+// What one settlement may name can be settled, from nothing.
+const _: () = assert!(SETTLE_ITEMS_MAX <= SETTLED_RANGES_MAX && SETTLE_ITEMS_MAX <= SETTLED_DELAYED_MAX);
+const _: () = assert!(SETTLE_ITEMS_MAX <= ATTEMPTS_MAX && SETTLE_ITEMS_MAX <= DEAD_LETTERS_MAX);
+// An item is at most 32 bytes on the wire: one settlement fits into an entry.
+const _: () = assert!(SETTLE_ITEMS_MAX * 32 < ENTRY_BYTES_MAX);
+const _: () = assert!(DELAYED_SWEPT_MAX * 16 < ENTRY_BYTES_MAX);

@@ -91,6 +91,12 @@ impl OffsetRanges {
         self.around(from).map_or(from, |range| range.to)
     }
 
+    /// The ranges that overlap this one or touch it, last first: what [`Self::insert`] would make one of.
+    pub fn touching(&self, range: OffsetRange) -> impl Iterator<Item = OffsetRange> + '_ {
+        let ends = self.ends.range(..=range.to).rev().map(|(from, to)| OffsetRange { from: *from, to: *to });
+        ends.take_while(move |known| known.to >= range.from)
+    }
+
     /// Adds a range. Returns how many offsets are new.
     pub fn insert(&mut self, range: OffsetRange) -> u64 {
         if range.is_empty() {
@@ -185,6 +191,13 @@ mod tests {
         assert_eq!(set.iter().collect::<Vec<_>>(), [range(0, 6)]);
     }
 
+    #[test]
+    fn taking_nothing_out_of_the_middle_of_a_range_leaves_it_whole() {
+        let mut set = OffsetRanges::from_iter([range(0, 6)]);
+        assert_eq!(set.remove(range(3, 3)), 0);
+        assert_eq!(set.ranges(), 1);
+    }
+
     proptest! {
         /// Every operation does what the same operation on a plain set of numbers does.
         #[test]
@@ -193,6 +206,9 @@ mod tests {
             for (insert, from, len) in steps {
                 let before = plain.len();
                 let numbers = from..from + len;
+                let touched: Vec<_> = set.iter().filter(|r| r.from.0 <= from + len && r.to.0 >= from).collect();
+                prop_assert_eq!(set.touching(range(from, from + len)).collect::<Vec<_>>(),
+                    touched.into_iter().rev().collect::<Vec<_>>());
                 match insert {
                     true => {
                         plain.extend(numbers);

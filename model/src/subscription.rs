@@ -100,6 +100,28 @@ impl Default for SubscriptionRules {
     }
 }
 
+/// Where a message stands in what a subscription delivers: delayed ones in order of time, then of offset. In the
+/// main lane the time is zero, so places there are in order of offsets, and before every delayed one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Place {
+    /// When the message is due; zero for a message of the main lane.
+    pub deliver_at: UnixMs,
+    /// Which message.
+    pub offset: Offset,
+}
+
+impl Place {
+    /// In the main lane.
+    pub fn main(offset: Offset) -> Self {
+        Self { deliver_at: UnixMs(0), offset }
+    }
+
+    /// Whether it is one of the delayed lane.
+    pub fn is_delayed(self) -> bool {
+        self.deliver_at > UnixMs(0)
+    }
+}
+
 /// An attempt that failed: a consumer refused the message, or its lease ran out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Nack {
@@ -118,10 +140,41 @@ pub struct DeadLetter {
     pub destination: LogId,
 }
 
+/// Delayed messages that lie next to each other and have the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DelayedRange {
+    /// When they were to be delivered, as their batch says.
+    pub deliver_at: UnixMs,
+    /// Which messages.
+    pub range: OffsetRange,
+}
+
+/// What is decided about delayed messages. Whoever makes it has read their rows: the partition cannot, and believes
+/// which message has which time. A wrong time settles nothing that exists: the message is delivered again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DelayedSettlement {
+    /// Delayed messages that the reader of the main lane came across, in order: settled there and pending here.
+    /// Named before, or in the same settlement as, an ack that goes past them.
+    pub passed: Vec<OffsetRange>,
+    /// Acked.
+    pub acked: Vec<DelayedRange>,
+    /// Too old to be delivered: settled, and counted apart.
+    pub expired: Vec<DelayedRange>,
+    /// Attempts that failed, each with the time of its message.
+    pub nacked: Vec<(UnixMs, Nack)>,
+    /// Attempts that were the last, each with the time of its message.
+    pub dead: Vec<(UnixMs, DeadLetter)>,
+    /// Every message before this place is settled, by this settlement or before: nothing before it needs to be
+    /// remembered. Believed; a message that it passes over wrongly stays in the backlog's number, and a seek
+    /// brings it back.
+    pub floor: Option<Place>,
+}
+
 /// What is decided about messages of one subscription in one partition. Committed as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settlement {
-    /// Everything below is acked; delayed messages that are not due yet are not meant.
+    /// Everything in the main lane below is acked. Delayed messages are not meant: those that a consumer had and
+    /// meant too are named in `delayed`.
     pub cumulative: Option<Offset>,
     /// Acked one by one or in ranges.
     pub acked: Vec<OffsetRange>,
@@ -131,9 +184,22 @@ pub struct Settlement {
     pub nacked: Vec<Nack>,
     /// Attempts that were the last.
     pub dead: Vec<DeadLetter>,
+    /// Of the delayed lane.
+    pub delayed: DelayedSettlement,
 }
 
 impl Settlement {
+    /// How many ranges, nacks and dead letters it names.
+    pub fn items(&self) -> usize {
+        let main = self.acked.len() + self.expired.len() + self.nacked.len() + self.dead.len();
+        let delayed = &self.delayed;
+        main + delayed.passed.len()
+            + delayed.acked.len()
+            + delayed.expired.len()
+            + delayed.nacked.len()
+            + delayed.dead.len()
+    }
+
     /// Whether nothing is decided.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

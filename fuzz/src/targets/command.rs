@@ -4,11 +4,15 @@
 use bytes::Bytes;
 use meridian_machine::Command;
 use meridian_machine::command::{
-    AppendItem, CommandError, PartitionCommand, PartitionPolicy, append_batch_at, append_batches,
+    AppendItem, CommandError, LiveDelayed, PartitionCommand, PartitionPolicy, SettlePart, StartAt,
+    SubscriptionCommand, append_batch_at, append_batches,
 };
 use meridian_machine::control::ControlChange;
+use meridian_model::subscription::{DelayedRange, DelayedSettlement, Nack, Settlement, SubscriptionRules};
 use meridian_model::topology::Retention;
-use meridian_model::{ProducerId, TopicName, UnixMs, name};
+use meridian_model::{
+    ConsumerId, Offset, OffsetRange, Place, ProducerId, SubscriptionId, TopicName, UnixMs, name,
+};
 
 use super::{Met, room};
 use crate::memory;
@@ -68,7 +72,9 @@ fn assert_names(change: &ControlChange) {
 /// A command of each kind: a partition's, and the control group's.
 pub(super) fn seeds() -> Vec<Vec<u8>> {
     let control = super::control::commands().into_iter().map(|command| command.encode().to_vec());
-    partition_commands().into_iter().map(|command| command.encode().to_vec()).chain(control).collect()
+    let partition = partition_commands().into_iter().map(|command| command.encode().to_vec());
+    let subscriptions = subscription_commands().map(|command| command.encode().to_vec());
+    partition.chain(control).chain(subscriptions).collect()
 }
 
 fn partition_commands() -> Vec<Command> {
@@ -92,4 +98,44 @@ fn partition_commands() -> Vec<Command> {
         PartitionCommand::Seal { stamp, control_index: 5 },
     ];
     commands.into_iter().map(Command::Partition).collect()
+}
+
+fn subscription_commands() -> impl Iterator<Item = Command> {
+    let (stamp, id) = (UnixMs(1_700_000_000_000), SubscriptionId(3));
+    let range = OffsetRange::one(Offset(4));
+    let delayed = DelayedSettlement {
+        acked: vec![DelayedRange { deliver_at: stamp, range }],
+        floor: Some(Place { deliver_at: stamp, offset: Offset(2) }),
+        ..DelayedSettlement::default()
+    };
+    let nacked = vec![Nack { offset: Offset(5), not_before: stamp }];
+    let settlement = Settlement { acked: vec![range], nacked, delayed, ..Settlement::default() };
+    let commands = [
+        SubscriptionCommand::SetSubscription {
+            stamp,
+            control_index: 3,
+            id,
+            rules: SubscriptionRules::default(),
+            start: StartAt::Earliest,
+        },
+        SubscriptionCommand::Own { stamp, id, owner: Some(ConsumerId::from_u128(1)) },
+        SubscriptionCommand::Settle {
+            stamp,
+            parts: vec![SettlePart { id, seek_epoch: 0, owner_epoch: Some(1), settlement }],
+        },
+        SubscriptionCommand::Seek { stamp, id, to: StartAt::Latest },
+        SubscriptionCommand::SweepDelayed {
+            stamp,
+            batches: vec![Place { deliver_at: stamp, offset: Offset(0) }],
+        },
+        SubscriptionCommand::TrimBacklog {
+            stamp,
+            before: Some(stamp),
+            keep_bytes: None,
+            forget_producers_before: None,
+            live_delayed: Some(LiveDelayed { as_of: 1, from: Offset(1) }),
+            drop_backlog: true,
+        },
+    ];
+    commands.into_iter().map(Command::from)
 }

@@ -3,10 +3,15 @@
 //! restored again.
 
 use bytes::Bytes;
-use meridian_machine::command::{AppendItem, PartitionCommand, PartitionPolicy};
+use meridian_machine::command::{
+    AppendItem, PartitionCommand, PartitionPolicy, SettlePart, StartAt, SubscriptionCommand,
+};
 use meridian_machine::{At, Command, Effect, PartitionMachine, PartitionReply};
 use meridian_model::batch::FLAG_NAMED_PRODUCER;
-use meridian_model::{BatchBuilder, Codec, LogId, Message, Offset, ProducerId, UnixMs};
+use meridian_model::subscription::{DeadLetter, Nack, Settlement, SubscriptionRules};
+use meridian_model::{
+    BatchBuilder, Codec, LogId, Message, Offset, OffsetRange, ProducerId, SubscriptionId, UnixMs,
+};
 
 use super::{Met, room};
 use crate::heal;
@@ -42,7 +47,10 @@ fn apply(machine: &mut PartitionMachine, entry: Option<&Bytes>) -> Vec<Effect> {
     let (end, stored) = stored(at, end, &effects);
     assert_eq!(machine.end(), end, "an offset for each message that was stored");
     let removed = match reply {
-        Some(PartitionReply::Trimmed { removed_bytes, .. }) => removed_bytes,
+        Some(
+            PartitionReply::Trimmed { removed_bytes, .. }
+            | PartitionReply::BacklogTrimmed { removed_bytes, .. },
+        ) => removed_bytes,
         _ => 0,
     };
     assert_eq!(machine.log_bytes() + removed, held + stored, "bytes come with batches and go with segments");
@@ -94,6 +102,24 @@ fn batch(producer: u128, flags: u32, epoch: u32, first: u64, messages: usize) ->
     builder.build().expect("a batch").into_bytes()
 }
 
+fn subscribe(stamp: UnixMs) -> SubscriptionCommand {
+    let rules = SubscriptionRules { attempts_max: Some(1), ..SubscriptionRules::default() };
+    let (id, start) = (SubscriptionId(2), StartAt::Earliest);
+    SubscriptionCommand::SetSubscription { stamp, control_index: 2, id, rules, start }
+}
+
+/// The last message is acked, and the one before it has failed for good.
+fn settle(stamp: UnixMs) -> SubscriptionCommand {
+    let settlement = Settlement {
+        acked: vec![OffsetRange::one(Offset(11))],
+        nacked: vec![Nack { offset: Offset(8), not_before: stamp }],
+        dead: vec![DeadLetter { offset: Offset(10), destination: LogId::from_u128(0xdead) }],
+        ..Settlement::default()
+    };
+    let part = SettlePart { id: SubscriptionId(2), seek_epoch: 0, owner_epoch: None, settlement };
+    SubscriptionCommand::Settle { stamp, parts: vec![part] }
+}
+
 fn history() -> Vec<Option<Bytes>> {
     let policy = PartitionPolicy { segment_bytes: 500, segment_entries: 3, ..PartitionPolicy::default() };
     let stamp = |second: u64| UnixMs(1_700_000_000_000 + second * 1_000);
@@ -115,6 +141,8 @@ fn history() -> Vec<Option<Bytes>> {
             forget_producers_before: Some(stamp(1)),
         },
         append(92, vec![batch(9, named, 1, 6, 1)]),
+        PartitionCommand::Subscription(subscribe(stamp(92))),
+        PartitionCommand::Subscription(settle(stamp(92))),
         PartitionCommand::Seal { stamp: stamp(93), control_index: 3 },
     ];
     let mut entries: Vec<Option<Bytes>> =

@@ -41,6 +41,12 @@ impl BatchBuilder {
         self
     }
 
+    /// Not to be delivered before this. Zero: at once.
+    pub fn deliver_at(mut self, at: UnixMs) -> Self {
+        self.header.deliver_at = at;
+        self
+    }
+
     /// Messages so far.
     pub fn count(&self) -> u32 {
         self.header.count

@@ -25,6 +25,26 @@ pub enum Table {
     Sequence = 4,
     /// Owned by the raft room: the membership that held at a segment's boundary.
     BoundaryMembership = 5,
+    /// Partition: subscriptions, by id.
+    Subscription = 6,
+    /// Partition: settled ranges above the floors, by subscription, time (zero in the main lane) and first offset.
+    Settled = 7,
+    /// Partition: messages with failed attempts, by subscription, time and offset.
+    Attempts = 8,
+    /// Partition: where dead letters go, by subscription and history.
+    Destination = 9,
+    /// Partition: dead letters on their way, by subscription, history and sequence.
+    DeadLetter = 10,
+    /// Partition: dropped subscriptions, by id.
+    DroppedSubscription = 11,
+    /// Partition: closed segments with delayed messages, by the Raft index of their last entry.
+    SegmentDelayed = 12,
+    /// Partition: delayed batches, by time and first offset, both big-endian. The value: messages, u32.
+    /// A row below the log's start means nothing.
+    DelayedByTime = 13,
+    /// Partition: delayed batches, by first offset, big-endian. The value: time u64, messages u32, delayed messages
+    /// before it since the log began u64, little-endian. A row below the log's start means nothing.
+    DelayedByOffset = 14,
     /// Control: nodes.
     Node = 16,
     /// Control: tenants.
@@ -47,12 +67,21 @@ pub enum Table {
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 14] = [
+    pub const ALL: [Table; 23] = [
         Table::Core,
         Table::Segment,
         Table::Producer,
         Table::Sequence,
         Table::BoundaryMembership,
+        Table::Subscription,
+        Table::Settled,
+        Table::Attempts,
+        Table::Destination,
+        Table::DeadLetter,
+        Table::DroppedSubscription,
+        Table::SegmentDelayed,
+        Table::DelayedByTime,
+        Table::DelayedByOffset,
         Table::Node,
         Table::Tenant,
         Table::Namespace,

@@ -24,6 +24,12 @@ macro_rules! met {
                 self.0[met as usize] += 1;
             }
 
+            /// What another one has met too.
+            #[allow(dead_code, reason = "not every run is made of parts")]
+            pub(super) fn add(&mut self, other: &Coverage) {
+                self.0.iter_mut().zip(&other.0).for_each(|(met, more)| *met += more);
+            }
+
             pub(super) fn rarer_than(&self, least: u64) -> Vec<String> {
                 let rare = ALL.iter().filter(|m| self.0[**m as usize] < least);
                 rare.map(|m| format!("{m:?}: {}", self.0[*m as usize])).collect()

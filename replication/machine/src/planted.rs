@@ -44,6 +44,52 @@ mod switch {
         OldPolicyWins,
         /// Of two batches of one producer in one entry only the first reaches the window's rows.
         LosesSecondRow,
+        /// Subscriptions: the floor of the main lane stays where it is.
+        FloorStays,
+        /// Subscriptions: a settled range is not written now and then.
+        LosesSettledRow,
+        /// Subscriptions: a seek keeps what was settled behind it.
+        SeekKeepsSettled,
+        /// Subscriptions: a seek does not raise its epoch.
+        SeekEpochStays,
+        /// Subscriptions: an ack from before a seek is applied.
+        SeekEpochIgnored,
+        /// Subscriptions: an ack of an earlier owner is applied.
+        OwnerEpochIgnored,
+        /// Subscriptions: a new owner does not raise the epoch.
+        OwnerEpochStays,
+        /// Subscriptions: a cumulative ack takes one message too many.
+        CumulativeOneTooFar,
+        /// Subscriptions: what was never delivered is settled.
+        AcksBeyondEnd,
+        /// Subscriptions: a delayed message is settled before its time.
+        AcksBeforeDue,
+        /// Subscriptions: a message becomes a dead letter before its last attempt.
+        DiesEarly,
+        /// Subscriptions: a message that is settled becomes a dead letter again.
+        BuriesTwice,
+        /// Subscriptions: a message that is settled is said to have failed.
+        NackRevivesAttempts,
+        /// Subscriptions: only the first failed attempt is written.
+        LosesSecondAttempt,
+        /// Subscriptions: a settlement passes the bounds.
+        BoundsIgnored,
+        /// Subscriptions: a dead letter that arrived stays on its way.
+        MovesOneTooFew,
+        /// Subscriptions: an empty outbox begins to count anew.
+        MovedForgetsSequence,
+        /// Subscriptions: old rules replace newer ones.
+        OldRulesWin,
+        /// Subscriptions: a trim takes what a subscription waits for.
+        TrimsUnsettled,
+        /// Subscriptions: a trim takes dead letters on their way.
+        TrimsDeadLetters,
+        /// Subscriptions: a bound of delayed messages from before a seek is believed.
+        BelievesOldBound,
+        /// Subscriptions: a backlog that was dropped is not recorded.
+        DropNotRecorded,
+        /// Subscriptions: rows of delayed batches go that are not below the start.
+        SweepsLive,
         /// Control: a group id is given twice.
         ReusesGroup,
         /// Control: a deleted topic's epochs are given again.
@@ -126,6 +172,33 @@ mod switch {
             Mutant::ForgetsNamed,
             Mutant::OldPolicyWins,
             Mutant::LosesSecondRow,
+        ];
+
+        /// Every fault in a partition's subscriptions.
+        pub const SUBSCRIPTION: [Mutant; 23] = [
+            Mutant::FloorStays,
+            Mutant::LosesSettledRow,
+            Mutant::SeekKeepsSettled,
+            Mutant::SeekEpochStays,
+            Mutant::SeekEpochIgnored,
+            Mutant::OwnerEpochIgnored,
+            Mutant::OwnerEpochStays,
+            Mutant::CumulativeOneTooFar,
+            Mutant::AcksBeyondEnd,
+            Mutant::AcksBeforeDue,
+            Mutant::DiesEarly,
+            Mutant::BuriesTwice,
+            Mutant::NackRevivesAttempts,
+            Mutant::LosesSecondAttempt,
+            Mutant::BoundsIgnored,
+            Mutant::MovesOneTooFew,
+            Mutant::MovedForgetsSequence,
+            Mutant::OldRulesWin,
+            Mutant::TrimsUnsettled,
+            Mutant::TrimsDeadLetters,
+            Mutant::BelievesOldBound,
+            Mutant::DropNotRecorded,
+            Mutant::SweepsLive,
         ];
 
         /// Every fault in the control machine.

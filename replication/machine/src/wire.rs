@@ -50,6 +50,19 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A count, then so many items of at least `least` bytes each. Nothing is set aside that the bytes could not fill.
+    pub(crate) fn list<T>(
+        &mut self,
+        least: usize,
+        read: impl Fn(&mut Self) -> Result<T, OutOfBytes>,
+    ) -> Result<Vec<T>, OutOfBytes> {
+        let count = self.u32()? as usize;
+        if count > self.rest.len() / least {
+            return Err(OutOfBytes);
+        }
+        (0..count).map(|_| read(self)).collect()
+    }
+
     /// That nothing is left.
     pub(crate) fn end(self) -> Result<(), OutOfBytes> {
         if self.rest.is_empty() { Ok(()) } else { Err(OutOfBytes) }
@@ -60,4 +73,15 @@ impl<'a> Reader<'a> {
 pub(crate) fn put_option_u64(out: &mut Vec<u8>, value: Option<u64>) {
     out.push(u8::from(value.is_some()));
     out.extend_from_slice(&value.unwrap_or(0).to_le_bytes());
+}
+
+/// What [`Reader::flag`] reads.
+pub(crate) fn put_flag(out: &mut Vec<u8>, flag: bool) {
+    out.push(u8::from(flag));
+}
+
+/// What [`Reader::list`] reads.
+pub(crate) fn put_list<T>(out: &mut Vec<u8>, items: &[T], put: impl Fn(&mut Vec<u8>, &T)) {
+    out.extend_from_slice(&(items.len() as u32).to_le_bytes());
+    items.iter().for_each(|item| put(out, item));
 }

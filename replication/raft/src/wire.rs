@@ -157,12 +157,23 @@ pub fn position_from_wire(position: pb::LogPosition) -> LogId {
     log_id(position.term, position.index)
 }
 
+/// A slice keeps the whole frame in memory that it is part of, and the log keeps recent entries: below this an entry
+/// is copied out.
+const SLICE_BYTES_MIN: usize = 32 * 1024;
+
+fn kept_alone(payload: Bytes) -> Bytes {
+    match payload.len() < SLICE_BYTES_MIN {
+        true => Bytes::copy_from_slice(&payload),
+        false => payload,
+    }
+}
+
 /// Entries from the wire.
 pub fn append_from_wire(call: pb::AppendCall) -> Result<AppendRequest, Malformed> {
     let entries = call.entries.into_iter().map(|entry| {
         let kind =
             u8::try_from(entry.kind).ok().and_then(EntryKind::from_tag).ok_or(Malformed("entry kind"))?;
-        entry_from(entry.term, entry.index, kind, entry.payload)
+        entry_from(entry.term, entry.index, kind, kept_alone(entry.payload))
     });
     Ok(AppendRequest {
         vote: vote_from_wire(call.vote)?,
@@ -170,4 +181,29 @@ pub fn append_from_wire(call: pb::AppendCall) -> Result<AppendRequest, Malformed
         leader_commit: call.commit.map(position_from_wire),
         entries: entries.collect::<Result<Vec<Entry>, _>>()?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the log keeps of an entry from another node, and the frame that the entry came in.
+    fn kept_of(bytes: usize) -> (Bytes, Bytes) {
+        let frame = Bytes::from(vec![7; 2 * SLICE_BYTES_MIN]);
+        let payload = frame.slice(..bytes);
+        (kept_alone(payload), frame)
+    }
+
+    #[test]
+    fn a_small_entry_does_not_keep_the_frame_that_it_came_in() {
+        let (kept, frame) = kept_of(100);
+        assert_eq!(kept, frame.slice(..100));
+        assert!(frame.is_unique(), "the frame is in use still");
+    }
+
+    #[test]
+    fn a_large_entry_is_not_copied() {
+        let (kept, frame) = kept_of(SLICE_BYTES_MIN);
+        assert_eq!(kept.as_ptr(), frame.as_ptr());
+    }
 }

@@ -21,6 +21,7 @@ pub(in crate::targets) fn seeds() -> Vec<Vec<u8>> {
         vote,
         prev: position,
         commit: committed,
+        quiet: true,
         entries: payloads.zip(18..).map(entry).collect(),
     };
     let voting = pb::VoteCall { vote, last: position, leadership_transfer: false };

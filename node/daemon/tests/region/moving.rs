@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use meridian_config::MembershipConfig;
 use meridian_model::NodeId;
 use meridian_sdk::admin::{NewTopic, NodeDuty, NodeInfo, TopicInfo};
-use meridian_sdk::{Item, Message, Start};
+use meridian_sdk::{Codec, Item, Message, Start};
 use tokio::task::JoinHandle;
 
 use crate::cluster::{NODES, Region, Settings};
@@ -122,6 +123,40 @@ async fn a_drained_node_leads_nothing_and_no_publish_fails() {
     println!("{} messages while three nodes were drained", load.stop_and_check(&region, &topic).await);
     let unknown = region.client().admin().drain_node(NodeId(9), false).await.expect_err("there is no node 9");
     assert_eq!(unknown.reason(), "NOT_FOUND");
+}
+
+/// What a node sends to new copies is bounded in bytes a second, whatever there is to send.
+#[tokio::test(flavor = "multi_thread")]
+async fn copies_are_made_no_faster_than_they_may() {
+    const RATE: u64 = 1024 * 1024;
+    const MESSAGES: u64 = 6;
+    let membership = MembershipConfig { move_bytes_per_second: RATE, ..MembershipConfig::default() };
+    let settings = Settings { membership: Some(membership), ..Settings::default() };
+    let mut region = Region::start_with(settings).await;
+    let topic = region.topic("paced").await;
+    let producer = region.client().producer(topic.name.resource()).codec(Codec::None).build();
+    let producer = producer.await.expect("a producer");
+    for number in 0..MESSAGES {
+        let message = Message::new(crate::producer::body(number, 1_000_000));
+        producer.send(message).await.expect("sent").await.expect("stored");
+    }
+    region.add_node(4).await;
+    let leader = region.leader(&topic).await;
+    let leaver = NODES.into_iter().find(|node| *node != leader).expect("two of three");
+    until("the new node is known to be there", async || carries(&region, 4).await).await;
+    let began = Instant::now();
+    until("the node may leave", async || {
+        region.client().admin().decommission_node(NodeId(leaver), false).await.ok()
+    })
+    .await;
+    until("the node is forgotten", async || {
+        nodes(&region).await?.iter().all(|info| info.node != NodeId(leaver)).then_some(())
+    })
+    .await;
+    let took = began.elapsed();
+    println!("{MESSAGES} MB were copied within {took:?}, at 1 MiB a second");
+    let least = Duration::from_secs_f64((MESSAGES - 1) as f64 * 1e6 / RATE as f64);
+    assert!(took >= least, "{took:?} for {MESSAGES} MB");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,9 +4,14 @@
 
 mod append;
 mod partition;
+pub(crate) mod rules_codec;
+mod settlement_codec;
+mod subscription;
+pub(crate) mod subscription_codec;
 
 pub use append::{AppendItem, append_batch_at, append_batches, leaf};
 pub use partition::{PartitionCommand, PartitionPolicy};
+pub use subscription::{LiveDelayed, SettlePart, StartAt, SubscriptionCommand};
 
 pub use crate::control::{ControlChange, ControlCommand};
 
@@ -56,6 +61,12 @@ impl Command {
 impl From<PartitionCommand> for Command {
     fn from(command: PartitionCommand) -> Self {
         Command::Partition(command)
+    }
+}
+
+impl From<SubscriptionCommand> for Command {
+    fn from(command: SubscriptionCommand) -> Self {
+        Command::Partition(PartitionCommand::Subscription(command))
     }
 }
 
@@ -115,5 +126,7 @@ impl From<OutOfBytes> for CommandError {
     }
 }
 
+#[cfg(test)]
+mod subscription_tests;
 #[cfg(test)]
 mod tests;

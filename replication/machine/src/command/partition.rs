@@ -6,7 +6,8 @@ use meridian_model::{ProducerId, UnixMs, limits};
 use serde::{Deserialize, Serialize};
 
 use super::append::{self, AppendItem, KIND_APPEND};
-use super::{CommandError, PREFIX_BYTES, partition_prefix};
+use super::subscription_codec::{KIND_SET_SUBSCRIPTION, KIND_TRIM_BACKLOG};
+use super::{CommandError, PREFIX_BYTES, SubscriptionCommand, partition_prefix};
 use crate::wire::{OutOfBytes, Reader, put_option_u64};
 
 const KIND_FENCE: u8 = 2;
@@ -42,7 +43,8 @@ pub enum PartitionCommand {
         /// The complete policy.
         policy: PartitionPolicy,
     },
-    /// Remove old segments and forget old producers.
+    /// Remove old segments and forget old producers. Nothing goes that a subscription waits for; as nobody looked
+    /// where the delayed messages are for which one waits, no segment with delayed messages goes at all.
     Trim {
         /// The leader's stamp.
         stamp: UnixMs,
@@ -61,6 +63,8 @@ pub enum PartitionCommand {
         /// The control index of the deletion.
         control_index: u64,
     },
+    /// About subscriptions.
+    Subscription(SubscriptionCommand),
 }
 
 /// What a partition knows of its topic's settings.
@@ -111,6 +115,7 @@ impl PartitionCommand {
             | PartitionCommand::SetPolicy { stamp, .. }
             | PartitionCommand::Trim { stamp, .. }
             | PartitionCommand::Seal { stamp, .. } => *stamp,
+            PartitionCommand::Subscription(command) => command.stamp(),
         }
     }
 
@@ -122,6 +127,7 @@ impl PartitionCommand {
         };
         match self {
             PartitionCommand::Append { stamp, items } => return append::encode(*stamp, items),
+            PartitionCommand::Subscription(command) => return Bytes::from(command.encode()),
             PartitionCommand::Fence { stamp, producer, epoch } => {
                 begin(KIND_FENCE, stamp);
                 out.extend_from_slice(&producer.0);
@@ -169,6 +175,9 @@ impl PartitionCommand {
                 forget_producers_before: reader.option_u64()?.map(UnixMs),
             },
             KIND_SEAL => PartitionCommand::Seal { stamp, control_index: reader.u64()? },
+            KIND_SET_SUBSCRIPTION..=KIND_TRIM_BACKLOG => {
+                PartitionCommand::Subscription(SubscriptionCommand::decode(kind, stamp, &mut reader)?)
+            }
             _ => return Err(CommandError::Kind { kind }),
         };
         reader.end()?;

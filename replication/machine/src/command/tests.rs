@@ -131,7 +131,7 @@ fn what_a_newer_build_wrote_is_an_error_that_says_so() {
     let decode = |bytes: &'static [u8]| Command::decode(Bytes::from_static(bytes));
     assert_eq!(decode(&[2, 0, 1]), Err(CommandError::Version(2)));
     assert_eq!(decode(&[1, 2, 1]), Err(CommandError::Machine(2)));
-    assert_eq!(decode(&[1, 0, 6, 0, 0, 0, 0, 0, 0, 0, 0]), Err(CommandError::Kind { kind: 6 }));
+    assert_eq!(decode(&[1, 0, 15, 0, 0, 0, 0, 0, 0, 0, 0]), Err(CommandError::Kind { kind: 15 }));
     assert_eq!(decode(&[1, 1, NEWER]), Err(CommandError::Kind { kind: NEWER }));
     assert_eq!(decode(&[1, 0]), Err(CommandError::Truncated));
 }

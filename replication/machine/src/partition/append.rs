@@ -1,5 +1,6 @@
 //! Storing batches: each is classified, and what is accepted gets the next offsets.
 
+use meridian_model::Place;
 use meridian_model::batch::Batch;
 use meridian_model::refusal::{AppendOutcome, Refusal};
 
@@ -64,6 +65,11 @@ impl PartitionMachine {
             head: self.core.head,
         };
         effects.push(Effect::Index { base, row });
+        // Decided here, by the stamp, and so the same in every replica.
+        if header.deliver_at > stamp {
+            self.subscriptions
+                .store_delayed(Place { deliver_at: header.deliver_at, offset: base }, header.count);
+        }
         AppendOutcome::Stored { base }
     }
 }

@@ -4,12 +4,23 @@ use meridian_model::{LogId, Offset, UnixMs};
 
 use super::chain;
 use super::segment::OpenSegment;
+use super::subscription::SCALARS;
 use crate::command::PartitionPolicy;
 use crate::wire::{OutOfBytes, Reader};
 use crate::{At, CorruptState, Table};
 
-/// The format of this row and of every other row of a partition.
+/// The format of this row and of every other row of a partition that knows neither subscriptions nor delayed messages.
 const VERSION: u8 = 1;
+/// The same, followed by the scalars of subscriptions and delayed messages, of which one is not zero.
+const VERSION_SUBSCRIPTIONS: u8 = 2;
+
+/// What the other rows must add up to, so that a lost one is noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Expected {
+    pub(super) segments: u64,
+    pub(super) producers: u64,
+    pub(super) subscriptions: [u64; SCALARS],
+}
 
 /// The scalars.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,9 +53,10 @@ impl Core {
     }
 
     /// The row. `rows` is how many closed segments and producers there are, so that a lost row is noticed.
-    pub(super) fn encode(&self, log: LogId, rows: [u64; 2]) -> Vec<u8> {
-        let mut out = Vec::with_capacity(224);
-        out.push(VERSION);
+    pub(super) fn encode(&self, log: LogId, rows: [u64; 2], subscriptions: [u64; SCALARS]) -> Vec<u8> {
+        let plain = subscriptions == [0; SCALARS];
+        let mut out = Vec::with_capacity(if plain { 224 } else { 296 });
+        out.push(if plain { VERSION } else { VERSION_SUBSCRIPTIONS });
         out.extend_from_slice(&log.0);
         for value in [self.applied.term, self.applied.index, self.last_stamp.0, self.end.0] {
             out.extend_from_slice(&value.to_le_bytes());
@@ -63,24 +75,36 @@ impl Core {
         {
             out.extend_from_slice(&value.to_le_bytes());
         }
+        for value in subscriptions.iter().filter(|_| !plain) {
+            out.extend_from_slice(&value.to_le_bytes());
+        }
         out
     }
 
-    /// The scalars, and how many closed segments and producers there must be.
-    pub(super) fn decode(log: LogId, bytes: &[u8]) -> Result<(Self, [u64; 2]), CorruptState> {
-        match bytes.first() {
+    /// The scalars, and what the other rows must add up to.
+    pub(super) fn decode(log: LogId, bytes: &[u8]) -> Result<(Self, Expected), CorruptState> {
+        let plain = match bytes.first() {
             None => return Err(CorruptState::row(Table::Core, "empty")),
-            Some(&VERSION) => {}
+            Some(&VERSION) => true,
+            Some(&VERSION_SUBSCRIPTIONS) => false,
             Some(&newer) => return Err(CorruptState::Version(newer)),
-        }
+        };
         let mut reader = Reader::new(&bytes[1..]);
         let written_for = LogId(reader.array().map_err(CorruptState::length(Table::Core))?);
         if written_for != log {
             return Err(CorruptState::OtherLog);
         }
-        let core = Self::read(&mut reader).map_err(CorruptState::length(Table::Core))?;
+        let (core, rows) = Self::read(&mut reader).map_err(CorruptState::length(Table::Core))?;
+        let mut subscriptions = [0; SCALARS];
+        for value in subscriptions.iter_mut().filter(|_| !plain) {
+            *value = reader.u64().map_err(CorruptState::length(Table::Core))?;
+        }
         reader.end().map_err(CorruptState::length(Table::Core))?;
-        Ok(core)
+        if plain != (subscriptions == [0; SCALARS]) {
+            return Err(CorruptState::row(Table::Core, "no subscriptions, and yet their version"));
+        }
+        let [segments, producers] = rows;
+        Ok((core, Expected { segments, producers, subscriptions }))
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<(Self, [u64; 2]), OutOfBytes> {

@@ -1,4 +1,4 @@
-//! One partition: dense offsets, exactly-once producers, a hash chain, segments and their removal.
+//! One partition: dense offsets, exactly-once producers, a hash chain, segments and their removal, subscriptions.
 
 mod append;
 mod chain;
@@ -8,6 +8,7 @@ mod producer;
 mod restore;
 mod retention;
 mod segment;
+mod subscription;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,11 @@ use self::core::Core;
 use self::dedup::Producers;
 pub use self::producer::ProducerView;
 pub use self::segment::Segment;
+pub use self::subscription::{
+    Backlog, DelayedBatch, Destination, Dropped, DroppedBacklog, HeldBy, SettleOutcome, SubscriptionBound,
+    SubscriptionRefusal, SubscriptionView, TrimHold,
+};
+use self::subscription::{Subscriptions, Waits};
 use crate::command::{PartitionCommand, PartitionPolicy};
 use crate::{At, Effect, Row, Table};
 
@@ -59,6 +65,58 @@ pub enum PartitionReply {
     NothingToTrim,
     /// The partition stores nothing more.
     Sealed,
+    /// The subscription exists with these rules.
+    SubscriptionSet {
+        /// Whether it did not exist before.
+        created: bool,
+    },
+    /// The subscription is gone.
+    SubscriptionDropped {
+        /// Dead letters that went with it, before they arrived.
+        dead_letters: u64,
+    },
+    /// The leader dispatches.
+    DispatchBegun {
+        /// The index of the entry: what leases belong to.
+        epoch: u64,
+    },
+    /// The owner is named.
+    Owned {
+        /// The owner's epoch.
+        epoch: u64,
+    },
+    /// One outcome for each part of the settlement, in order.
+    Settled(Vec<SettleOutcome>),
+    /// The subscription goes on elsewhere.
+    Sought {
+        /// The seek epoch in force.
+        seek_epoch: u64,
+        /// Where it goes on.
+        floor: Offset,
+    },
+    /// Dead letters are known to have arrived.
+    DeadLettersMoved {
+        /// Those still on their way to the same destination.
+        left: u64,
+    },
+    /// Rows of delayed batches below the log's start are gone.
+    DelayedSwept {
+        /// Of so many batches that were named and may go. The others were too many, or are not below the start.
+        batches: u64,
+    },
+    /// A trim that a subscription held back, or that took a backlog.
+    BacklogTrimmed {
+        /// The first offset that stays.
+        start: Offset,
+        /// Bytes of stored batches that went. 0: no segment went.
+        removed_bytes: u64,
+        /// What must stay, where it kept a segment that would have gone.
+        held: Option<TrimHold>,
+        /// What subscriptions lost.
+        dropped: Vec<DroppedBacklog>,
+    },
+    /// Nothing of the command about a subscription is in force.
+    SubscriptionRefused(SubscriptionRefusal),
 }
 
 /// The bounds that tests make small. In production always [`Bounds::default`], the same in every replica.
@@ -69,6 +127,16 @@ pub(crate) struct Bounds {
     pub(crate) horizon_ms: u64,
     pub(crate) segment_age_ms: u64,
     pub(crate) forgotten_per_trim_max: usize,
+    pub(crate) subscriptions_max: usize,
+    pub(crate) dropped_max: usize,
+    pub(crate) settled_ranges_max: usize,
+    pub(crate) settled_delayed_max: usize,
+    pub(crate) attempts_max: usize,
+    pub(crate) dead_letters_max: usize,
+    pub(crate) destinations_max: usize,
+    pub(crate) settle_parts_max: usize,
+    pub(crate) settle_items_max: usize,
+    pub(crate) delayed_swept_max: usize,
 }
 
 impl Default for Bounds {
@@ -79,6 +147,16 @@ impl Default for Bounds {
             horizon_ms: limits::DEDUP_HORIZON_MS,
             segment_age_ms: limits::SEGMENT_AGE_MS,
             forgotten_per_trim_max: limits::PRODUCERS_FORGOTTEN_PER_TRIM_MAX,
+            subscriptions_max: limits::SUBSCRIPTIONS_PARTITION_MAX,
+            dropped_max: limits::SUBSCRIPTIONS_DROPPED_MAX,
+            settled_ranges_max: limits::SETTLED_RANGES_MAX,
+            settled_delayed_max: limits::SETTLED_DELAYED_MAX,
+            attempts_max: limits::ATTEMPTS_MAX,
+            dead_letters_max: limits::DEAD_LETTERS_MAX,
+            destinations_max: limits::DEAD_LETTER_DESTINATIONS_MAX,
+            settle_parts_max: limits::SETTLE_PARTS_MAX,
+            settle_items_max: limits::SETTLE_ITEMS_MAX,
+            delayed_swept_max: limits::DELAYED_SWEPT_MAX,
         }
     }
 }
@@ -93,6 +171,7 @@ pub struct PartitionMachine {
     boundary: Option<Segment>,
     segments: VecDeque<Segment>,
     producers: Producers,
+    subscriptions: Subscriptions,
 }
 
 impl PartitionMachine {
@@ -109,6 +188,7 @@ impl PartitionMachine {
             boundary: None,
             segments: VecDeque::new(),
             producers: Producers::default(),
+            subscriptions: Subscriptions::default(),
         }
     }
 
@@ -132,9 +212,10 @@ impl PartitionMachine {
             }
             PartitionCommand::Trim { before, keep_bytes, forget_producers_before, .. } => {
                 self.forget_producers(*forget_producers_before, effects);
-                self.trim(at, *before, *keep_bytes, effects)
+                self.trim(at, *before, *keep_bytes, Waits::default(), effects)
             }
             PartitionCommand::Seal { control_index, .. } => self.seal(*control_index),
+            PartitionCommand::Subscription(command) => self.apply_subscription(at, command, effects),
         };
         self.finish_entry(at, effects);
         reply
@@ -157,8 +238,9 @@ impl PartitionMachine {
     fn finish_entry(&mut self, at: At, effects: &mut Vec<Effect>) {
         self.close_if_due(at, effects);
         self.producers.flush(&self.bounds, effects);
+        self.subscriptions.flush(effects);
         let rows = [self.segments.len() as u64, self.producers.len() as u64];
-        let value = self.core.encode(self.log, rows);
+        let value = self.core.encode(self.log, rows, self.subscriptions.scalars());
         effects.push(Effect::Put(Row { table: Table::Core, key: Vec::new(), value }));
     }
 

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use meridian_model::{LogId, ProducerId};
+use meridian_model::{LogId, Offset, ProducerId};
 
-use super::core::Core;
+use super::core::{Core, Expected};
 use super::dedup::Producers;
 use super::producer::{Producer, StoredBatch, decode_slot};
 use super::segment::Segment;
+use super::subscription::{FoundSubscriptions, Log};
 use super::{Bounds, PartitionMachine};
 use crate::{CorruptState, Row, Table};
 
@@ -26,7 +27,7 @@ impl PartitionMachine {
         for row in rows {
             found.add(log, row)?;
         }
-        let Some((core, [segments_count, producers_count])) = found.core else {
+        let Some((core, expected)) = found.core else {
             return match found.is_empty() {
                 true => Ok(Self::with_bounds(log, bounds)),
                 false => Err(CorruptState::NoCore),
@@ -34,25 +35,35 @@ impl PartitionMachine {
         };
         check_counts(&core, &found.segments, &found.producers)?;
         let (boundary, segments) = order_segments(&core, found.segments)?;
-        if segments.len() as u64 != segments_count {
+        if segments.len() as u64 != expected.segments {
             return Err(CorruptState::row(Table::Segment, "a closed segment is missing"));
         }
-        if found.producers.len() as u64 != producers_count {
+        if found.producers.len() as u64 != expected.producers {
             return Err(CorruptState::row(Table::Producer, "a producer is missing"));
         }
         let rows = fill_rings(found.producers, found.slots, bounds.window_batches)?;
         let producers = Producers::of(rows);
-        Ok(Self { log, bounds, core, boundary, segments, producers })
+        let subscriptions = found.subscriptions.restore(
+            expected.subscriptions,
+            &Log {
+                start: boundary.map_or(Offset(0), |b| b.end),
+                end: core.end,
+                applied: core.applied.index,
+                is_segment: &|index| segments.binary_search_by_key(&index, |s| s.at.index).is_ok(),
+            },
+        )?;
+        Ok(Self { log, bounds, core, boundary, segments, producers, subscriptions })
     }
 }
 
 /// Decoded rows by kind.
 #[derive(Default)]
 struct Found {
-    core: Option<(Core, [u64; 2])>,
+    core: Option<(Core, Expected)>,
     segments: BTreeMap<u64, Segment>,
     producers: BTreeMap<ProducerId, Producer>,
     slots: BTreeMap<(ProducerId, usize), StoredBatch>,
+    subscriptions: FoundSubscriptions,
 }
 
 impl Found {
@@ -73,13 +84,15 @@ impl Found {
                 self.slots.insert((id, slot), batch);
             }
             Table::BoundaryMembership => {}
+            _ if self.subscriptions.add(&row)? => {}
             other => return Err(CorruptState::row(other, "not a table of a partition")),
         }
         Ok(())
     }
 
     fn is_empty(&self) -> bool {
-        self.segments.is_empty() && self.producers.is_empty() && self.slots.is_empty()
+        let log = self.segments.is_empty() && self.producers.is_empty() && self.slots.is_empty();
+        log && self.subscriptions.is_empty()
     }
 }
 

@@ -2,7 +2,8 @@
 
 use meridian_model::UnixMs;
 
-use super::{PartitionMachine, PartitionReply};
+use super::subscription::Waits;
+use super::{PartitionMachine, PartitionReply, TrimHold};
 use crate::{At, Effect};
 
 impl PartitionMachine {
@@ -21,17 +22,20 @@ impl PartitionMachine {
 
     fn close_segment(&mut self, at: At, effects: &mut Vec<Effect>) {
         let segment = self.core.open.close(at, self.core.end, self.core.head);
+        self.subscriptions.segment_closed(at.index);
         effects.push(segment.put());
         effects.push(Effect::SegmentClosed { at });
         self.segments.push_back(segment);
     }
 
-    /// Removes the longest prefix of segments of which each is too old, or not needed to keep `keep_bytes`.
+    /// Removes the longest prefix of segments of which each is too old, or not needed to keep `keep_bytes`, and none
+    /// has a message that must stay for a subscription.
     pub(super) fn trim(
         &mut self,
         at: At,
         before: Option<UnixMs>,
         keep_bytes: Option<u64>,
+        waits: Waits,
         effects: &mut Vec<Effect>,
     ) -> PartitionReply {
         let too_old =
@@ -40,6 +44,8 @@ impl PartitionMachine {
         if self.core.open.messages > 0 && too_old(self.core.open.last_stamp) {
             self.close_segment(at, effects);
         }
+        let hold = self.hold(waits);
+        let mut held = None;
         let mut bytes = self.log_bytes();
         let mut removed = 0;
         for segment in &self.segments {
@@ -48,10 +54,32 @@ impl PartitionMachine {
             if !too_old(segment.last_stamp) && keep_bytes.is_none_or(|keep| kept < keep) {
                 break;
             }
+            held = hold.filter(|hold| segment.end > hold.offset);
+            if held.is_some() {
+                break;
+            }
             bytes = left;
             removed += 1;
         }
-        self.remove_segments(removed, effects)
+        let reply = self.remove_segments(removed, effects);
+        self.settle_accounts(reply, held, waits)
+    }
+
+    /// Says what held the trim back and what it took from subscriptions.
+    fn settle_accounts(
+        &mut self,
+        reply: PartitionReply,
+        held: Option<TrimHold>,
+        waits: Waits,
+    ) -> PartitionReply {
+        let (removed_bytes, dropped) = match reply {
+            PartitionReply::Trimmed { removed_bytes, .. } => (removed_bytes, self.drop_backlog(waits)),
+            _ => (0, Vec::new()),
+        };
+        match held.is_none() && dropped.is_empty() {
+            true => reply,
+            false => PartitionReply::BacklogTrimmed { start: self.start(), removed_bytes, held, dropped },
+        }
     }
 
     /// Removes the oldest `count` segments. The row of the last of them stays: there the log starts.
@@ -61,6 +89,7 @@ impl PartitionMachine {
         for segment in self.segments.drain(..count) {
             effects.extend(boundary.map(|passed| passed.delete()));
             removed_bytes += segment.bytes;
+            self.subscriptions.segment_removed(segment.at.index);
             boundary = Some(segment);
         }
         let Some(start) = boundary.filter(|_| count > 0) else {

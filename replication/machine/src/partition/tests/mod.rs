@@ -22,6 +22,9 @@ const STEPS_MAX: usize = 150;
 const OCCURRENCES_MIN: u64 = 10_000;
 const CASES: u32 = 50_000;
 
+/// Of no consequence here: nothing of these tests has a subscription.
+const BOUNDS: Bounds = super::subscription::SMALL_BOUNDS;
+
 /// Bounds so small that random runs meet every one of them.
 const SMALL: Bounds = Bounds {
     producers_max: 5,
@@ -29,6 +32,7 @@ const SMALL: Bounds = Bounds {
     horizon_ms: 45,
     segment_age_ms: 60,
     forgotten_per_trim_max: 1,
+    ..BOUNDS
 };
 
 fn tapes() -> impl Strategy<Value = Vec<[u8; 12]>> {

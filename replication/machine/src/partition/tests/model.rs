@@ -120,6 +120,7 @@ impl Model {
                 self.control_index = self.control_index.max(*control_index);
                 PartitionReply::Sealed
             }
+            PartitionCommand::Subscription(_) => unreachable!("none is drawn here"),
         };
         self.close_when_due(index, met);
         reply

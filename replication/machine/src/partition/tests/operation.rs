@@ -65,6 +65,7 @@ pub(super) fn command(bytes: &[u8; 12], model: &Model, met: &mut Coverage) -> Op
         PartitionCommand::SetPolicy { .. } => Met::OpSetPolicy,
         PartitionCommand::Trim { .. } => Met::OpTrim,
         PartitionCommand::Seal { .. } => Met::OpSeal,
+        PartitionCommand::Subscription(_) => unreachable!("none is drawn here"),
     });
     Some(command)
 }

@@ -1,0 +1,46 @@
+//! The check is worth something: every fault planted in subscriptions is seen.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::TestRunner;
+
+use super::coverage::Coverage;
+use super::{check, tapes};
+use crate::{Mutant, with_mutant};
+
+const CASES_MAX: u32 = 400;
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "says how long the check took")]
+fn every_planted_fault_is_seen() {
+    let mut unseen = Vec::new();
+    for mutant in Mutant::SUBSCRIPTION {
+        let started = Instant::now();
+        match with_mutant(mutant, first_failure) {
+            Some((case, why)) => {
+                let why: String = why.split(": ").last().unwrap_or_default().chars().take(90).collect();
+                println!("{mutant:?}: case {case}, {:.1} ms: {why}", started.elapsed().as_secs_f64() * 1e3);
+            }
+            None => unseen.push(mutant),
+        }
+    }
+    assert_eq!(unseen, Vec::new(), "not seen within {CASES_MAX} cases");
+}
+
+#[test]
+fn without_a_fault_the_same_cases_pass() {
+    assert_eq!(first_failure(), None);
+}
+
+fn first_failure() -> Option<(u32, String)> {
+    let mut runner = TestRunner::deterministic();
+    let mut met = Coverage::default();
+    (1..=CASES_MAX).find_map(|case| {
+        let tape = tapes().new_tree(&mut runner).expect("a tape").current();
+        let run = catch_unwind(AssertUnwindSafe(|| check::run(&tape, &mut met)));
+        let failure = run.unwrap_or_else(|_| Err("panicked".into()));
+        failure.err().map(|why| (case, why))
+    })
+}
