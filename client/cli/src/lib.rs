@@ -84,9 +84,7 @@ async fn execute(command: ClientCommand, global: &GlobalArgs, console: &mut Cons
         ClientCommand::Namespace(command) => namespace::run(command, &client, global, console).await,
         ClientCommand::Publish(args) => Box::pin(publish::run(args, &client, global, console)).await,
         ClientCommand::Read(args) => Box::pin(read::run(args, &client, console, global)).await,
-        ClientCommand::Subscribe(args) => {
-            Box::pin(subscribe::run(args, &client, global, console)).await
-        }
+        ClientCommand::Subscribe(args) => Box::pin(subscribe::run(args, &client, global, console)).await,
         ClientCommand::Pull(args) => subscribe::pull::pull(args, &client, global, console).await,
         ClientCommand::Ack(args) => subscribe::pull::ack(args, &client, global, console).await,
         ClientCommand::Nack(args) => subscribe::pull::nack(args, &client, global, console).await,

@@ -231,8 +231,8 @@ async fn a_drain_ends_when_everything_in_hand_is_settled() {
         settled += 1;
     }
     drained.await.expect("nothing is held");
-    let (held, done) =
-        cluster.with(|state| (state.subscribing.queue(0).held.len(), state.subscribing.queue(0).settled.len()));
+    let (held, done) = cluster
+        .with(|state| (state.subscribing.queue(0).held.len(), state.subscribing.queue(0).settled.len()));
     assert_eq!((held, done), (0, settled));
     assert!(settled < 40, "no more came");
 }
@@ -257,8 +257,10 @@ async fn whole_batches_are_unpacked_here() {
     let (cluster, client) = filled(1, 30).await;
     let mut consumer = shared(&client).kind(Kind::Exclusive).batches(true).open().await.expect("opened");
     let taken = take(&mut consumer, 30).await;
-    let bodies: Vec<u64> =
-        taken.iter().map(|d| std::str::from_utf8(&d.body).expect("text").parse().expect("a number")).collect();
+    let bodies: Vec<u64> = taken
+        .iter()
+        .map(|d| std::str::from_utf8(&d.body).expect("text").parse().expect("a number"))
+        .collect();
     assert_eq!(bodies, (0..30).collect::<Vec<_>>());
     consumer.ack_cumulative(&taken[19]).await.expect("durable");
     let ranges = cluster.with(|state| {

@@ -47,7 +47,12 @@ mod tests {
 
     #[test]
     fn a_line_decides_or_is_refused() {
-        let known = [("", Verdict::Ack), (" ack ", Verdict::Ack), ("nack", Verdict::Nack), ("extend", Verdict::Extend)];
+        let known = [
+            ("", Verdict::Ack),
+            (" ack ", Verdict::Ack),
+            ("nack", Verdict::Nack),
+            ("extend", Verdict::Extend),
+        ];
         for (line, verdict) in known {
             assert_eq!(parse(line).expect("a decision"), verdict);
         }

@@ -85,7 +85,8 @@ pub(crate) async fn nack(
 
 fn ids(args: &SettleArgs) -> Result<Vec<Bytes>, Failure> {
     let parse = |text: &String| {
-        let wrong = || Failure::local(format!("{text:?} is no id"), "give the ids that `meridian pull` printed");
+        let wrong =
+            || Failure::local(format!("{text:?} is no id"), "give the ids that `meridian pull` printed");
         print::from_hex(text).map(Bytes::from).ok_or_else(wrong)
     };
     args.ack_ids.iter().map(parse).collect()
@@ -105,9 +106,9 @@ fn tell(
         .zip(outcomes)
         .filter_map(|(id, outcome)| outcome.err().map(|error| (id, error)))
         .collect();
-    let each = refused.iter().map(|(id, error)| {
-        json!({ "ack_id": id, "reason": error.reason(), "message": error.to_string() })
-    });
+    let each = refused
+        .iter()
+        .map(|(id, error)| json!({ "ack_id": id, "reason": error.reason(), "message": error.to_string() }));
     let json = json!({ "done": done, "refused": each.collect::<Vec<_>>() });
     console.result(global.output, &format!("{what}: {done} of {}", args.ack_ids.len()), &json)?;
     match refused.into_iter().next() {

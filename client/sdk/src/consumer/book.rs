@@ -41,8 +41,7 @@ impl Book {
 
     /// A partition is away: nothing about it will be answered.
     pub(super) fn lose(&mut self, slot: Slot) -> Vec<Said> {
-        let of_slot =
-            |said: &Said| matches!(said, Said::Claims { topic: (of, ..), .. } if *of == slot);
+        let of_slot = |said: &Said| matches!(said, Said::Claims { topic: (of, ..), .. } if *of == slot);
         let lost: Vec<u64> =
             self.open.iter().filter(|(_, said)| of_slot(said)).map(|(request, _)| *request).collect();
         lost.into_iter().filter_map(|request| self.open.remove(&request)).collect()

@@ -49,8 +49,8 @@ impl Credit {
         let (room, idle) = (self.room(held), self.waiting.messages == 0);
         let messages = room.messages > 0
             && (room.messages >= self.max.messages.div_ceil(2) || (idle && self.granted_messages == 0));
-        let bytes = room.bytes > 0
-            && (room.bytes >= self.max.bytes.div_ceil(2) || (idle && self.granted_bytes <= 0));
+        let bytes =
+            room.bytes > 0 && (room.bytes >= self.max.bytes.div_ceil(2) || (idle && self.granted_bytes <= 0));
         messages || bytes
     }
 

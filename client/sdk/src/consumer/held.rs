@@ -164,8 +164,10 @@ mod tests {
 
     fn held(offsets: &[u64]) -> (Held, Vec<Arc<Hold>>) {
         let mut held = Held::default();
-        let holds: Vec<_> =
-            offsets.iter().map(|offset| Arc::new(Hold::new(Slot(1), *offset, *offset / 12, Epochs::default()))).collect();
+        let holds: Vec<_> = offsets
+            .iter()
+            .map(|offset| Arc::new(Hold::new(Slot(1), *offset, *offset / 12, Epochs::default())))
+            .collect();
         holds.iter().for_each(|hold| held.insert(hold.clone(), None));
         (held, holds)
     }
@@ -176,8 +178,7 @@ mod tests {
         held.settle((Slot(1), 4));
         held.revoke((Slot(1), 9), Revoked::NotKept);
         let ranges = held.ranges().remove(&(Slot(1), 0)).expect("held");
-        let ranges: Vec<_> =
-            ranges.iter().map(|range| (range.from, range.to, range.deliver_at_ms)).collect();
+        let ranges: Vec<_> = ranges.iter().map(|range| (range.from, range.to, range.deliver_at_ms)).collect();
         assert_eq!(ranges, [(3, 4, 0), (5, 6, 0), (11, 12, 0), (12, 13, 1)], "times are kept apart");
         assert_eq!((holds[3].revoked(), holds[0].revoked()), (Some(Revoked::NotKept), None));
     }

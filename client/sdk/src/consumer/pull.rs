@@ -125,10 +125,7 @@ impl Client {
     }
 }
 
-fn outcomes(
-    count: usize,
-    mut refused: std::collections::BTreeMap<u32, Failure>,
-) -> Vec<Result<(), Error>> {
+fn outcomes(count: usize, mut refused: std::collections::BTreeMap<u32, Failure>) -> Vec<Result<(), Error>> {
     let places = 0..u32::try_from(count).unwrap_or(u32::MAX);
     places.map(|place| refused.remove(&place).map_or(Ok(()), |failure| Err(failure.into()))).collect()
 }
@@ -136,7 +133,8 @@ fn outcomes(
 fn pulled(pulled: PulledMessage) -> Result<Pulled, Error> {
     let PulledMessage { ack_id, partition, message } = pulled;
     let delivered = message.ok_or_else(|| Error::nonsense("a pulled message without a message"))?;
-    let message = delivered.message.ok_or_else(|| Error::nonsense("a delivered message without a message"))?;
+    let message =
+        delivered.message.ok_or_else(|| Error::nonsense("a delivered message without a message"))?;
     let mut properties: Vec<_> = message.properties.into_iter().collect();
     properties.sort_unstable();
     Ok(Pulled {

@@ -112,7 +112,10 @@ impl Settings {
         meridian_model::name::check("subscription", &self.subscription)
             .map_err(|error| Error::invalid("subscription", error))?;
         if self.batches && !self.kind.is_owned() {
-            return Err(Error::invalid("batches", "only exclusive and failover subscriptions have whole batches"));
+            return Err(Error::invalid(
+                "batches",
+                "only exclusive and failover subscriptions have whole batches",
+            ));
         }
         if !self.key_ranges.is_empty() && self.kind != Kind::KeyShared {
             return Err(Error::invalid("key_ranges", "only key-shared subscriptions divide keys"));
@@ -208,7 +211,8 @@ mod tests {
 
     #[test]
     fn rules_and_start_are_sent_only_to_create() {
-        let mut settings = Settings { start: Some(Start::Earliest), lease: Some(Duration::from_secs(3)), ..settings() };
+        let mut settings =
+            Settings { start: Some(Start::Earliest), lease: Some(Duration::from_secs(3)), ..settings() };
         let open = settings.open([7; 16]);
         assert!(open.settings.is_none() && open.start.is_none() && !open.create);
         settings.create = true;

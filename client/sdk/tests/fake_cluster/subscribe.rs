@@ -217,7 +217,11 @@ impl Seat {
                     let attempt = 1 + queue.attempts.get(&offset).copied().unwrap_or_default();
                     let stored = log.batches_from(offset).into_iter().next().expect("it is there");
                     let mut credit_bytes = 0;
-                    let last = if self.batches { stored.base + u64::from(stored.batch.header().count) } else { offset + 1 };
+                    let last = if self.batches {
+                        stored.base + u64::from(stored.batch.header().count)
+                    } else {
+                        offset + 1
+                    };
                     for offset in offset..last {
                         queue.held.insert(offset, self.id.clone());
                         self.given.insert((partition, offset));
@@ -246,8 +250,14 @@ impl Seat {
                     let (key, body) = (message.key, message.body);
                     let properties = message.properties.into_iter().collect();
                     let message = Some(StoredMessage { offset, key, body, properties, ..Default::default() });
-                    let messages = vec![DeliveredMessage { message, attempt, lease_until_ms, ..Default::default() }];
-                    return Some(Heard::Messages(DeliveredMessages { source, epochs, messages, credit_bytes }));
+                    let messages =
+                        vec![DeliveredMessage { message, attempt, lease_until_ms, ..Default::default() }];
+                    return Some(Heard::Messages(DeliveredMessages {
+                        source,
+                        epochs,
+                        messages,
+                        credit_bytes,
+                    }));
                 }
                 None
             }) else {
@@ -413,7 +423,8 @@ impl SubscribeService for Node {
                 let (key, body) = (message.key, message.body);
                 let message = Some(StoredMessage { offset, key, body, ..Default::default() });
                 let attempt = 1 + queue.attempts.get(&offset).copied().unwrap_or_default();
-                let message = Some(DeliveredMessage { message, attempt, lease_until_ms: 9, ..Default::default() });
+                let message =
+                    Some(DeliveredMessage { message, attempt, lease_until_ms: 9, ..Default::default() });
                 let ack_id = format!("{partition}:{offset}").into();
                 messages.push(PulledMessage { ack_id, partition, message });
             }
@@ -453,9 +464,9 @@ impl Node {
             let parsed = std::str::from_utf8(ack_id).ok().and_then(|text| text.split_once(':'));
             let parsed = parsed.and_then(|(p, o)| Some((p.parse::<u32>().ok()?, o.parse::<u64>().ok()?)));
             let outcome = match parsed {
-                Some((partition, offset)) => self
-                    .cluster
-                    .with(|state| state.subscribing.queue(partition).apply(PULLER, &said(offset))),
+                Some((partition, offset)) => {
+                    self.cluster.with(|state| state.subscribing.queue(partition).apply(PULLER, &said(offset)))
+                }
                 None => Err(Failure::invalid("ack_ids", "this is none")),
             };
             if let Err(failure) = outcome {

@@ -169,9 +169,7 @@ impl Ledger {
             let request = self.book.say(Said::Claims { topic, claims });
             let epochs = Some(epochs.to_wire());
             return Some(match verb {
-                Verb::Ack => {
-                    Request::Ack(SubscribeAck { request, source, epochs, ranges, cumulative: None })
-                }
+                Verb::Ack => Request::Ack(SubscribeAck { request, source, epochs, ranges, cumulative: None }),
                 Verb::Nack => Request::Nack(SubscribeNack { request, source, epochs, ranges }),
                 Verb::Extend => Request::Extend(SubscribeExtend { request, source, epochs, ranges }),
             });

@@ -300,7 +300,8 @@ async fn a_drain_asks_for_nothing_more_and_ends_when_the_node_says_so() {
 async fn what_waits_when_all_is_over_is_in_doubt_and_nothing_more_can_be_said() {
     let mut desk = Desk::new(false);
     let came = desk.come(1, 0..2);
-    let (said, waiting) = (desk.ledger.say(Verb::Ack, &came[0].hold), desk.ledger.seek(None, SubscriptionStart::default()));
+    let (said, waiting) =
+        (desk.ledger.say(Verb::Ack, &came[0].hold), desk.ledger.seek(None, SubscriptionStart::default()));
     desk.next_ack();
     desk.ledger.end(Some(Error::nonsense("it was enough")));
     for settling in [said, waiting] {
@@ -321,11 +322,6 @@ async fn nonsense_is_noticed() {
         message: Some(StoredMessage { offset, ..Default::default() }),
         ..Default::default()
     });
-    let flood = DeliveredMessages {
-        source: 1,
-        epochs: None,
-        messages: messages.collect(),
-        credit_bytes: 0,
-    };
+    let flood = DeliveredMessages { source: 1, epochs: None, messages: messages.collect(), credit_bytes: 0 };
     assert!(desk.ledger.hear(Response::Messages(flood), Instant::now(), WALL_MS).is_err());
 }
