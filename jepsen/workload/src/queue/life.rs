@@ -79,7 +79,7 @@ async fn live(
     let until = Instant::now() + Duration::from_millis(chance.between(least, most));
     let mut hand = Hand::new(scene.clone(), queue.clone(), name.clone(), consumer.settler());
     let mut asked: VecDeque<Pending<Deliver>> = (0..queue.credit).map(|_| hand.ask()).collect();
-    let orderly = chance.between(0, 1) == 0;
+    let orderly = chance.percent(50);
     let mut draining = None;
     let mut broken = false;
     loop {
