@@ -118,7 +118,7 @@ async fn when_its_node_dies_a_consumer_goes_on_at_another_with_what_it_holds() {
     }
     append(&cluster, 0, 30..31);
     assert_eq!(take(&mut consumer, 1).await[0].offset.0, 30);
-    assert_eq!(consumer.lag(), []);
+    assert!(consumer.lag().is_empty(), "no node told");
 }
 
 #[tokio::test]

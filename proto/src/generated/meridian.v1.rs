@@ -1852,7 +1852,18 @@ pub struct HeldMessages {
     #[prost(uint64, tag = "3")]
     pub seek_epoch: u64,
     #[prost(message, repeated, tag = "4")]
-    pub ranges: ::prost::alloc::vec::Vec<OffsetRange>,
+    pub ranges: ::prost::alloc::vec::Vec<DeliveredRange>,
+}
+/// Messages that were delivered: [from, to), all of them with the same time.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeliveredRange {
+    #[prost(uint64, tag = "1")]
+    pub from: u64,
+    #[prost(uint64, tag = "2")]
+    pub to: u64,
+    /// As it stood on the delivery: 0, unless the messages were delayed.
+    #[prost(uint64, tag = "3")]
+    pub deliver_at_ms: u64,
 }
 /// Under which circumstances a message was delivered. Whatever is said about it gives them back unchanged.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1885,13 +1896,13 @@ pub struct SubscribeAck {
     #[prost(message, optional, tag = "3")]
     pub epochs: ::core::option::Option<DeliveryEpochs>,
     #[prost(message, repeated, tag = "4")]
-    pub ranges: ::prost::alloc::vec::Vec<OffsetRange>,
+    pub ranges: ::prost::alloc::vec::Vec<DeliveredRange>,
     /// Everything that was delivered below this offset is done. Exclusive and failover only.
     #[prost(uint64, optional, tag = "5")]
     pub cumulative: ::core::option::Option<u64>,
 }
 /// These were not done: they are delivered again after the backoff.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SubscribeNack {
     #[prost(uint64, tag = "1")]
     pub request: u64,
@@ -1899,11 +1910,11 @@ pub struct SubscribeNack {
     pub source: u32,
     #[prost(message, optional, tag = "3")]
     pub epochs: ::core::option::Option<DeliveryEpochs>,
-    #[prost(uint64, repeated, tag = "4")]
-    pub offsets: ::prost::alloc::vec::Vec<u64>,
+    #[prost(message, repeated, tag = "4")]
+    pub ranges: ::prost::alloc::vec::Vec<DeliveredRange>,
 }
 /// These take longer: their leases begin anew.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SubscribeExtend {
     #[prost(uint64, tag = "1")]
     pub request: u64,
@@ -1911,8 +1922,8 @@ pub struct SubscribeExtend {
     pub source: u32,
     #[prost(message, optional, tag = "3")]
     pub epochs: ::core::option::Option<DeliveryEpochs>,
-    #[prost(uint64, repeated, tag = "4")]
-    pub offsets: ::prost::alloc::vec::Vec<u64>,
+    #[prost(message, repeated, tag = "4")]
+    pub ranges: ::prost::alloc::vec::Vec<DeliveredRange>,
 }
 /// The subscription goes on elsewhere, for all its consumers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2011,6 +2022,9 @@ pub struct DeliveredMessage {
     /// When the lease ends, in milliseconds since the Unix epoch, by the node's clock.
     #[prost(uint64, tag = "3")]
     pub lease_until_ms: u64,
+    /// When the message was to be delivered, if it was delayed; otherwise 0. Whatever is said about it gives this back.
+    #[prost(uint64, tag = "4")]
+    pub deliver_at_ms: u64,
 }
 /// Whole batches. Only messages in `ranges` are delivered.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -2022,7 +2036,7 @@ pub struct DeliveredBatches {
     #[prost(message, repeated, tag = "3")]
     pub batches: ::prost::alloc::vec::Vec<StoredBatch>,
     #[prost(message, repeated, tag = "4")]
-    pub ranges: ::prost::alloc::vec::Vec<OffsetRange>,
+    pub ranges: ::prost::alloc::vec::Vec<DeliveredRange>,
     #[prost(uint32, tag = "5")]
     pub attempt: u32,
     #[prost(uint64, tag = "6")]
@@ -2046,12 +2060,12 @@ pub struct SubscribeRefused {
     pub failure: ::core::option::Option<Failure>,
 }
 /// The consumer holds these no longer.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SubscribeRevoked {
     #[prost(uint32, tag = "1")]
     pub source: u32,
-    #[prost(uint64, repeated, tag = "2")]
-    pub offsets: ::prost::alloc::vec::Vec<u64>,
+    #[prost(message, repeated, tag = "2")]
+    pub ranges: ::prost::alloc::vec::Vec<DeliveredRange>,
     #[prost(enumeration = "RevokeReason", tag = "3")]
     pub reason: i32,
 }
