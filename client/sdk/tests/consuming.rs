@@ -5,7 +5,8 @@ mod fake_cluster;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use fake_cluster::{FakeCluster, SubscribeFault};
+use fake_cluster::FakeCluster;
+use fake_cluster::subscribe::SubscribeFault;
 use futures::FutureExt;
 use meridian_proto::v1::subscribe_request::Request as Said;
 use meridian_sdk::consumer::{Consumer, Delivery, Kind, Revoked};

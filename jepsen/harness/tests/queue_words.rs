@@ -7,7 +7,8 @@ mod fake_cluster;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fake_cluster::{FakeCluster, SubscribeFault};
+use fake_cluster::FakeCluster;
+use fake_cluster::subscribe::SubscribeFault;
 use meridian_checker::{AnomalyKind, Options, Promise, Report, Verdict, check};
 use meridian_history::{Header, Memory, MonotonicClock, Place, Recorder, SubscriptionKind};
 use meridian_sdk::{Client, ConnectError, Error, SystemClock, default_endpoint};

@@ -7,7 +7,7 @@ mod fault;
 mod partition;
 mod publish;
 mod read;
-mod subscribe;
+pub mod subscribe;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 
 pub use fault::{Dice, Fault};
 pub use partition::Partition;
-pub use subscribe::{SubscribeFault, Subscribing};
+pub use subscribe::Subscribing;
 
 /// The whole cluster; clones share it.
 #[derive(Clone)]

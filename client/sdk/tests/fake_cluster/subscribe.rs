@@ -83,7 +83,8 @@ impl FakeQueue {
         let acks = matches!(said, Said::Ack(_));
         for offset in &offsets {
             let mine = self.held.get(offset).is_some_and(|holder| holder == id);
-            if !mine && !(acks && self.settled.contains(offset)) {
+            let done = acks && self.settled.contains(offset);
+            if !mine && !done {
                 return Err(Failure::new(ErrorReason::NotHeld, format!("{offset} is not held")));
             }
         }

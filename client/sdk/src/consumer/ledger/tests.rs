@@ -28,11 +28,11 @@ struct Desk {
 
 impl Desk {
     fn new(extends: bool) -> Self {
-        let (out, ready) = mpsc::unbounded_channel();
+        let (now, (out, ready)) = (Instant::now(), mpsc::unbounded_channel());
         let room = Amount { messages: 100, bytes: 100_000 };
-        let mut ledger = Ledger::new(out, room, 1_000, extends, Instant::now());
-        ledger.begin(Instant::now());
-        let mut desk = Self { ledger, ready, now: Instant::now() };
+        let mut ledger = Ledger::new(out, room, 1_000, extends, now);
+        ledger.begin(now);
+        let mut desk = Self { ledger, ready, now };
         desk.name(1, 0, SourceState::Attached);
         desk
     }
