@@ -108,9 +108,7 @@ fn code_of(reason: ErrorReason) -> Code {
         }
         ErrorReason::NotFound => Code::NotFound,
         ErrorReason::AlreadyExists => Code::AlreadyExists,
-        ErrorReason::Conflict | ErrorReason::StaleEpoch | ErrorReason::StaleDelivery => {
-            Code::Aborted
-        },
+        ErrorReason::Conflict | ErrorReason::StaleEpoch | ErrorReason::StaleDelivery => Code::Aborted,
         ErrorReason::Limit
         | ErrorReason::Throttled
         | ErrorReason::DiskFull
