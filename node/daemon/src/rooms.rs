@@ -35,7 +35,7 @@ use crate::probe::Prober;
 use crate::routes::Routing;
 use crate::server::{self, Life};
 use crate::services::{
-    Admin, Forwarder, Metadata, Pages, Peer, Producers, Publish, Read, Standings, Subscribe,
+    Admin, Forwarder, Metadata, Pages, Peer, Producers, Publish, Pullers, Read, Standings, Subscribe,
     Subscriptions, Ways,
 };
 use crate::tls::Tls;
@@ -150,7 +150,12 @@ impl Rooms {
         .max_encoding_message_size(RPC_BYTES_MAX);
         let room = self.dispatch_room();
         let subscribe = SubscribeServiceServer::new(Subscribe {
-            ways: Ways { routing: Arc::clone(&routing), room: Arc::clone(&room), links: Arc::clone(&self.links) },
+            ways: Ways {
+                routing: Arc::clone(&routing),
+                room: Arc::clone(&room),
+                links: Arc::clone(&self.links),
+            },
+            pullers: Pullers::default(),
         })
         .max_encoding_message_size(RPC_BYTES_MAX);
         let standings = Arc::new(Standings {
@@ -192,8 +197,13 @@ impl Rooms {
         let intake = Intake::new(limits);
         let clients = server::for_clients(limits, &intake).add_service(health.clone());
         let clients = clients.add_service(publish.clone()).add_service(read.clone());
-        let clients = clients.add_service(metadata).add_service(subscribe).add_optional_service(reflection());
-        let nodes = server::for_nodes(limits).add_service(peer).add_service(publish).add_service(read);
+        let clients =
+            clients.add_service(metadata).add_service(subscribe.clone()).add_optional_service(reflection());
+        let nodes = server::for_nodes(limits)
+            .add_service(peer)
+            .add_service(publish)
+            .add_service(read)
+            .add_service(subscribe);
         let tls = self.tls.as_ref();
         let for_clients = server::client_entrance(limits, tls);
         let mut tasks = vec![status];

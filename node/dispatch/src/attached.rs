@@ -1,7 +1,7 @@
 //! A consumer's part in one partition.
 
-use meridian_model::ConsumerId;
 use meridian_deliver::subscription::{Join, Leaving};
+use meridian_model::ConsumerId;
 use meridian_model::{GroupId, SubscriptionId};
 use meridian_proto::v1::subscribe_request::Request;
 use meridian_proto::v1::subscribe_response::Response;
@@ -76,7 +76,11 @@ pub struct Attached {
 }
 
 impl Attached {
-    pub(crate) fn new(seat: Seat, arrivals: mpsc::Sender<Arrival>, answers: mpsc::Receiver<Response>) -> Self {
+    pub(crate) fn new(
+        seat: Seat,
+        arrivals: mpsc::Sender<Arrival>,
+        answers: mpsc::Receiver<Response>,
+    ) -> Self {
         Self { speaker: Speaker { seat, arrivals }, answers }
     }
 

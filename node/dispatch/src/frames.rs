@@ -79,7 +79,8 @@ impl Frames {
             lease_until_ms: delivery.lease_until.0,
             deliver_at_ms: delivery.place.deliver_at.0,
         };
-        let (under, credit_bytes) = (Some(epochs(delivery.under)), opened.credit_bytes(delivery.place.offset));
+        let (under, credit_bytes) =
+            (Some(epochs(delivery.under)), opened.credit_bytes(delivery.place.offset));
         match self.frames.last_mut() {
             Some(Response::Messages(frame)) if frame.epochs == under && self.bytes <= FRAME_BYTES => {
                 frame.messages.push(delivered);
@@ -159,17 +160,15 @@ impl Frames {
 }
 
 fn one(place: Place) -> DeliveredRange {
-    DeliveredRange {
-        from: place.offset.0,
-        to: place.offset.0 + 1,
-        deliver_at_ms: place.deliver_at.0,
-    }
+    DeliveredRange { from: place.offset.0, to: place.offset.0 + 1, deliver_at_ms: place.deliver_at.0 }
 }
 
 /// One more message, in the last range if it follows.
 fn add(ranges: &mut Vec<DeliveredRange>, place: Place) {
     match ranges.last_mut() {
-        Some(range) if range.to == place.offset.0 && range.deliver_at_ms == place.deliver_at.0 => range.to += 1,
+        Some(range) if range.to == place.offset.0 && range.deliver_at_ms == place.deliver_at.0 => {
+            range.to += 1
+        }
         _ => ranges.push(one(place)),
     }
 }

@@ -169,8 +169,7 @@ impl Partition {
             let nobody = served.consumers.is_empty() && matches!(served.state, State::Dispatching(_));
             served.idle_since = nobody.then(|| served.idle_since.unwrap_or(now));
         }
-        let stays =
-            |served: &Served| served.idle_since.is_none_or(|since| since.plus_ms(IDLE_MS_MAX) > now);
+        let stays = |served: &Served| served.idle_since.is_none_or(|since| since.plus_ms(IDLE_MS_MAX) > now);
         self.served.retain(|_, served| stays(served));
         // Nobody can come while the room is locked.
         if self.served.is_empty() && self.lives > 0 {
@@ -204,7 +203,8 @@ impl Partition {
             self.served.remove(&id);
             return;
         }
-        let (before, to) = (*destination, buries.then(|| self.room.letterbox.destination(self.group, id)).flatten());
+        let (before, to) =
+            (*destination, buries.then(|| self.room.letterbox.destination(self.group, id)).flatten());
         if before != to {
             *destination = to;
             self.event(id, Event::Outbox { room: glance.outbox_room, to });

@@ -1,7 +1,7 @@
 //! What consumers say, in the dispatcher's words.
 
-use meridian_model::ConsumerId;
 use meridian_deliver::subscription::{Epochs, Event, Said};
+use meridian_model::ConsumerId;
 use meridian_model::subscription::DelayedRange;
 use meridian_model::{Offset, OffsetRange, Place, Start, UnixMs};
 use meridian_proto::v1::subscribe_request::Request;
@@ -77,9 +77,7 @@ pub(crate) fn understand(consumer: ConsumerId, request: Request) -> Meaning {
             let failure = Failure::invalid("open", "the stream is open already");
             return Meaning::Wrong { request: None, failure };
         }
-        Request::Credit(credit) => {
-            Event::Credit { consumer, messages: credit.messages, bytes: credit.bytes }
-        }
+        Request::Credit(credit) => Event::Credit { consumer, messages: credit.messages, bytes: credit.bytes },
         Request::Ack(ack) => {
             let (request, under) = (ack.request, epochs(ack.epochs));
             if let Some(wrong) = too_many(request, "ranges", ack.ranges.len()) {

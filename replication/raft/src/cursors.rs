@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use meridian_commitlog::{
-    CursorBound, CursorError, CursorRefusal, Cursors, DelayedPage, Glance, Mandate, SeekTo, Settled, Standing,
-    Tail,
+    CursorBound, CursorError, CursorRefusal, Cursors, DelayedPage, Glance, Mandate, SeekTo, Settled,
+    Standing, Tail,
 };
 use meridian_machine::Command;
 use meridian_machine::command::{SettlePart, StartAt, SubscriptionCommand};
@@ -123,7 +123,9 @@ impl Group {
     ) -> Result<PartitionReply, CursorError> {
         let command = Command::from(command(self.stamp()));
         match self.propose(&command, COMMAND_MAX).await? {
-            (_, Reply::Partition(PartitionReply::SubscriptionRefused(refusal))) => Err(refused(refusal).into()),
+            (_, Reply::Partition(PartitionReply::SubscriptionRefused(refusal))) => {
+                Err(refused(refusal).into())
+            }
             (_, Reply::Partition(reply)) => Ok(reply),
             (_, other) => Err(CursorError::Indeterminate(format!("answered with {other}"))),
         }

@@ -2,35 +2,47 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
+use std::time::Duration;
 
+use bytes::Bytes;
 use futures::Stream;
 use meridian_model::{ConsumerId, TopicName, name};
 use meridian_proto::requests::topic_name;
+use meridian_proto::subscription as wire;
 use meridian_proto::v1::subscribe_request::Request as Sent;
 use meridian_proto::v1::subscribe_response::Response as Answer;
+use meridian_proto::v1::subscribe_service_client::SubscribeServiceClient;
 use meridian_proto::v1::subscribe_service_server::SubscribeService;
 use meridian_proto::v1::{
-    AcknowledgeRequest, AcknowledgeResponse, DeliveredRange, ErrorReason, Failure, HeldMessages, ModifyDeadlineRequest,
-    ModifyDeadlineResponse, PullRequest, PullResponse, SubscribeOpen, SubscribeOpened, SubscribeRequest,
-    SubscribeResponse,
+    AcknowledgeRequest, AcknowledgeResponse, DeliveredRange, ErrorReason, Failure, HeldMessages,
+    ModifyDeadlineRequest, ModifyDeadlineResponse, PullRequest, PullResponse, SubscribeOpen, SubscribeOpened,
+    SubscribeRequest, SubscribeResponse,
 };
-use meridian_proto::subscription as wire;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::admin::subscription_settings;
+use super::forward::{forwarded, is_forwarded};
+use super::pulling::{self, MESSAGES_MAX, Pullers, Verdict, WAIT_MAX};
 use super::standing::begin_at;
-use super::subscribing::{Consumer, HELD_MAX, SILENCE_MAX, Selection, Subscribing, Ways, consumer_id, response};
+use super::subscribing::{
+    Consumer, HELD_MAX, SILENCE_MAX, Selection, Subscribing, Ways, consumer_id, response,
+};
 use crate::intake::Held;
 
 /// Frames that may wait for a slow consumer.
 const ANSWERS: usize = 64;
 
+/// A pull that waits for nothing finds out that there is nothing in so long.
+const WAIT_MIN: Duration = Duration::from_millis(50);
+
 /// Serves consumers whose streams end here.
 #[derive(Clone)]
 pub(crate) struct Subscribe {
     pub(crate) ways: Ways,
+    pub(crate) pullers: Pullers,
 }
 
 type Holds = BTreeMap<(TopicName, u32), (u64, Vec<DeliveredRange>)>;
@@ -94,9 +106,84 @@ impl Subscribe {
             priority: open.priority,
             key_ranges: open.key_ranges,
             batches: open.batches,
+            partition: None,
             holds: holds(open.holds)?,
             create,
         })
+    }
+}
+
+impl Subscribe {
+    /// The consumer behind a pull: of a subscription that exists, and whose messages may go to anybody.
+    fn puller(&self, request: &PullRequest) -> Result<Consumer, Failure> {
+        let topic = topic_name(&request.topic)?;
+        let known = self.ways.routing.control.look(|machine| {
+            machine.subscription(&topic, &request.subscription).map(|known| known.settings.rules.kind)
+        });
+        let not_ready = || Failure::new(ErrorReason::Unavailable, "this node does not know the cluster yet");
+        let missing = || {
+            let why =
+                format!("topic {topic} has no subscription {:?}; create it first", request.subscription);
+            Failure::new(ErrorReason::NotFound, why).with("field", "subscription")
+        };
+        let kind = known.ok_or_else(not_ready)?.ok_or_else(missing)?;
+        if kind.is_owned() {
+            let why =
+                "what is pulled may be acked by anybody: that needs a shared or key-shared subscription";
+            return Err(Failure::new(ErrorReason::OtherKind, why));
+        }
+        Ok(Consumer {
+            ways: self.ways.clone(),
+            topics: Selection::parse(&[topic.resource()])?,
+            subscription: request.subscription.clone(),
+            id: fresh_id(),
+            kind,
+            priority: 0,
+            key_ranges: Vec::new(),
+            batches: false,
+            partition: request.partition,
+            holds: Holds::new(),
+            create: None,
+        })
+    }
+
+    /// Says what is to become of messages that were pulled, at the nodes where they were pulled.
+    async fn order(
+        &self,
+        verdict: Verdict,
+        ack_ids: &[Bytes],
+        may_forward: bool,
+        forward: impl AsyncFn(
+            SubscribeServiceClient<Channel>,
+            Vec<Bytes>,
+        ) -> Result<BTreeMap<u32, Failure>, Status>,
+    ) -> Result<BTreeMap<u32, Failure>, Failure> {
+        let (by_node, mut refused) = pulling::named(ack_ids)?;
+        for (node, ids) in by_node {
+            if node == self.ways.links.own() {
+                refused.extend(self.pullers.order(verdict, ids).await);
+                continue;
+            }
+            let places: Vec<u32> = ids.iter().map(|(place, _)| *place).collect();
+            let there = match self.ways.links.channel(node) {
+                Ok(channel) if may_forward => {
+                    forward(SubscribeServiceClient::new(channel), pulling::wire(&ids)).await.ok()
+                }
+                _ => None,
+            };
+            match there {
+                Some(told) => {
+                    let named = |at: u32| places.get(at as usize).copied();
+                    refused.extend(told.into_iter().filter_map(|(at, why)| Some((named(at)?, why))));
+                }
+                None => {
+                    let why = format!("the message was pulled at {node}, which cannot be reached; try again");
+                    let failure = Failure::new(ErrorReason::Unavailable, why);
+                    refused.extend(places.into_iter().map(|place| (place, failure.clone())));
+                }
+            }
+        }
+        Ok(refused)
     }
 }
 
@@ -113,7 +200,11 @@ impl SubscribeService for Subscribe {
         let mut requests = request.into_inner();
         let open = match requests.message().await?.and_then(|request| request.request) {
             Some(Sent::Open(open)) => open,
-            _ => return Err(Failure::new(ErrorReason::Protocol, "a subscribe stream begins with `open`").into()),
+            _ => {
+                return Err(
+                    Failure::new(ErrorReason::Protocol, "a subscribe stream begins with `open`").into()
+                );
+            }
         };
         let first = (open.credit_messages, open.credit_bytes);
         let consumer = self.consumer(open)?;
@@ -132,21 +223,40 @@ impl SubscribeService for Subscribe {
         Ok(Response::new(Box::pin(ReceiverStream::new(outgoing))))
     }
 
-    async fn pull(&self, _request: Request<PullRequest>) -> Result<Response<PullResponse>, Status> {
-        Err(Status::unimplemented("pull"))
+    async fn pull(&self, request: Request<PullRequest>) -> Result<Response<PullResponse>, Status> {
+        let request = request.into_inner();
+        let consumer = self.puller(&request)?;
+        let messages_max = request.messages_max.clamp(1, MESSAGES_MAX);
+        let wait = Duration::from_millis(request.wait_ms_max).clamp(WAIT_MIN, WAIT_MAX);
+        let node = self.ways.links.own();
+        let messages = self.pullers.pull(node, consumer, messages_max, wait).await?;
+        Ok(Response::new(PullResponse { messages }))
     }
 
     async fn acknowledge(
         &self,
-        _request: Request<AcknowledgeRequest>,
+        request: Request<AcknowledgeRequest>,
     ) -> Result<Response<AcknowledgeResponse>, Status> {
-        Err(Status::unimplemented("acknowledge"))
+        let may_forward = !is_forwarded(&request);
+        let request = request.into_inner();
+        let refused = self.order(Verdict::Ack, &request.ack_ids, may_forward, async |mut client, ack_ids| {
+            let request = AcknowledgeRequest { ack_ids, ..request.clone() };
+            Ok(client.acknowledge(forwarded(request)).await?.into_inner().refused)
+        });
+        Ok(Response::new(AcknowledgeResponse { refused: refused.await? }))
     }
 
     async fn modify_deadline(
         &self,
-        _request: Request<ModifyDeadlineRequest>,
+        request: Request<ModifyDeadlineRequest>,
     ) -> Result<Response<ModifyDeadlineResponse>, Status> {
-        Err(Status::unimplemented("modify_deadline"))
+        let may_forward = !is_forwarded(&request);
+        let request = request.into_inner();
+        let verdict = if request.nack { Verdict::Nack } else { Verdict::Extend };
+        let refused = self.order(verdict, &request.ack_ids, may_forward, async |mut client, ack_ids| {
+            let request = ModifyDeadlineRequest { ack_ids, ..request.clone() };
+            Ok(client.modify_deadline(forwarded(request)).await?.into_inner().refused)
+        });
+        Ok(Response::new(ModifyDeadlineResponse { refused: refused.await? }))
     }
 }

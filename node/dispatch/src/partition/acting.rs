@@ -108,7 +108,9 @@ impl Partition {
 
     async fn tell_one(&mut self, id: SubscriptionId, consumer: ConsumerId, actions: Vec<Action>) {
         let way = self.served.get(&id).and_then(|served| served.consumers.get(&consumer));
-        let Some((seat, source, batches)) = way.map(|way| (way.seat, way.source, way.batches)) else { return };
+        let Some((seat, source, batches)) = way.map(|way| (way.seat, way.source, way.batches)) else {
+            return;
+        };
         let mut frames = Frames::new(source, batches);
         let mut gone = false;
         for action in actions {

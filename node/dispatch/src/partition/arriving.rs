@@ -97,9 +97,9 @@ impl Partition {
             Start::Offset(offset) => SeekTo::Offset(offset),
             Start::Time(time) => {
                 let (log, group) = (self.room.log.clone(), self.group);
-                return self.work.push(Box::pin(async move {
-                    Done::Found(of, asked, log.offset_at(group, time).await)
-                }));
+                return self
+                    .work
+                    .push(Box::pin(async move { Done::Found(of, asked, log.offset_at(group, time).await) }));
             }
         };
         self.event(seat.subscription, Event::Seek { consumer, request, to });

@@ -10,6 +10,7 @@ mod way;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use futures::{Stream, StreamExt};
 use meridian_proto::v1::subscribe_request::Request;
 use meridian_proto::v1::subscribe_response::Response;
 use meridian_proto::v1::{
@@ -18,14 +19,14 @@ use meridian_proto::v1::{
 };
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tonic::{Status, Streaming};
+use tonic::Status;
 
 use self::credit::{Amount, CREDIT_BYTES_MAX, CREDIT_MESSAGES_MAX, Credit};
-use self::part::{FromPart, Heard};
 pub(crate) use self::part::Ways;
+use self::part::{FromPart, Heard};
 pub(super) use self::selection::Selection;
 pub(super) use self::sources::{Consumer, Sources};
-pub(super) use self::way::{Wanted, consumer_id, HELD_MAX};
+pub(super) use self::way::{HELD_MAX, Wanted, consumer_id};
 
 /// A consumer that says nothing for so long counts as gone.
 pub(super) const SILENCE_MAX: Duration = Duration::from_secs(30);
@@ -80,7 +81,10 @@ impl Subscribing {
         })
     }
 
-    pub(super) async fn run(mut self, mut requests: Streaming<SubscribeRequest>) {
+    pub(super) async fn run(
+        mut self,
+        mut requests: impl Stream<Item = Result<SubscribeRequest, Status>> + Unpin,
+    ) {
         let end = self.serve(&mut requests).await;
         let last = match &end {
             End::Drained => Some(Ok(response(Response::Drained(SubscribeDrained {})))),
@@ -96,20 +100,23 @@ impl Subscribing {
         }
     }
 
-    async fn serve(&mut self, requests: &mut Streaming<SubscribeRequest>) -> End {
+    async fn serve(
+        &mut self,
+        requests: &mut (impl Stream<Item = Result<SubscribeRequest, Status>> + Unpin),
+    ) -> End {
         let mut heartbeat = tokio::time::interval(HEARTBEAT_EVERY);
         let mut look = tokio::time::interval(LOOK_EVERY);
         loop {
             let retry_at = self.sources.retry_at();
             let done = tokio::select! {
-                request = requests.message() => match request {
-                    Ok(Some(SubscribeRequest { request: Some(request) })) => {
+                request = requests.next() => match request {
+                    Some(Ok(SubscribeRequest { request: Some(request) })) => {
                         self.said_at = Instant::now();
                         self.request(request).await
                     }
-                    Ok(Some(_)) => Ok(()),
-                    Ok(None) => Err(End::Closed),
-                    Err(_) => Err(End::Lost),
+                    Some(Ok(_)) => Ok(()),
+                    None => Err(End::Closed),
+                    Some(Err(_)) => Err(End::Lost),
                 },
                 Some(heard) = self.heard.recv() => self.hear(heard).await,
                 () = tokio::time::sleep_until(retry_at) => {
@@ -182,7 +189,8 @@ impl Subscribing {
                 self.credit.detached(source);
                 let (state, unanswered) = self.sources.detached(source);
                 for request in unanswered {
-                    let why = "the partition is about to have another leader; say it again once it is attached";
+                    let why =
+                        "the partition is about to have another leader; say it again once it is attached";
                     self.refuse(request, Failure::new(ErrorReason::Unavailable, why)).await?;
                 }
                 match state {

@@ -39,6 +39,8 @@ pub(in crate::services) struct Consumer {
     pub(in crate::services) priority: u32,
     pub(in crate::services) key_ranges: Vec<v1::KeyRange>,
     pub(in crate::services) batches: bool,
+    /// Only this partition of each topic.
+    pub(in crate::services) partition: Option<u32>,
     /// What it holds from before.
     pub(in crate::services) holds: BTreeMap<(TopicName, u32), (u64, Vec<DeliveredRange>)>,
     /// How a subscription is created where there is none. `None`: it must exist.
@@ -47,7 +49,9 @@ pub(in crate::services) struct Consumer {
 
 enum State {
     /// To be tried again.
-    Lost { at: Instant },
+    Lost {
+        at: Instant,
+    },
     /// Under way.
     Finding,
     Attached(mpsc::UnboundedSender<ToPart>),
@@ -100,7 +104,8 @@ impl Sources {
         let found = self.find()?;
         self.looked = true;
         for (number, source) in &mut self.sources {
-            let still = |found: &Found| found.group == source.group && found.subscription == source.subscription;
+            let still =
+                |found: &Found| found.group == source.group && found.subscription == source.subscription;
             if !matches!(source.state, State::Over) && !found.iter().any(still) {
                 tracing::debug!(source = number, topic = %source.topic, "a partition or its subscription is gone");
                 source.state = State::Over;
@@ -179,15 +184,18 @@ impl Sources {
                     return Err(Failure::new(ErrorReason::NotFound, why).with("field", "topics"));
                 }
                 if machine.subscription(topic, name).is_none() {
-                    let why =
-                        format!("topic {topic} has no subscription {name:?}; create it, or ask with `create`");
+                    let why = format!(
+                        "topic {topic} has no subscription {name:?}; create it, or ask with `create`"
+                    );
                     return Err(Failure::new(ErrorReason::NotFound, why).with("field", "subscription"));
                 }
             }
             let mut found = Vec::new();
             for topic in known.keys().filter_map(|topic| machine.topic(topic)) {
                 let Some(subscription) = machine.subscription(&topic.name, name) else { continue };
-                for (placement, partition) in topic.partitions.iter().zip(0..) {
+                let wanted = |partition: &u32| self.consumer.partition.is_none_or(|only| only == *partition);
+                let partitions = topic.partitions.iter().zip(0..);
+                for (placement, partition) in partitions.filter(|(_, partition)| wanted(partition)) {
                     found.push(Found {
                         topic: topic.name.clone(),
                         partition,
@@ -336,12 +344,7 @@ impl Sources {
     }
 
     /// Passes on what the consumer asks of one partition, or of each.
-    pub(super) fn ask(
-        &mut self,
-        number: u64,
-        source: Option<u32>,
-        request: Request,
-    ) -> Result<(), Failure> {
+    pub(super) fn ask(&mut self, number: u64, source: Option<u32>, request: Request) -> Result<(), Failure> {
         let sources: Vec<u32> = match source {
             Some(source) => vec![source],
             None => self.sources.keys().copied().collect(),

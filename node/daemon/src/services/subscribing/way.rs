@@ -10,9 +10,9 @@ use meridian_model::{ConsumerId, GroupId, NodeId, Offset, Place, SubscriptionId,
 use meridian_proto::internal as pb;
 use meridian_proto::internal::attach_request::Request as Sent;
 use meridian_proto::internal::peer_service_client::PeerServiceClient;
+use meridian_proto::subscription as wire;
 use meridian_proto::v1::subscribe_request::Request;
 use meridian_proto::v1::subscribe_response::Response;
-use meridian_proto::subscription as wire;
 use meridian_proto::v1::{self, SubscribeRequest};
 use meridian_raft::network::Links;
 use tokio::sync::mpsc;
