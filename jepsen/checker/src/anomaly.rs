@@ -75,6 +75,30 @@ anomalies! {
     IndexOrder = "index-order" of Ctl1,
     /// The search found no legal order of the operations on a name.
     NotLinearizable = "not-linearizable" of Ctl1,
+    /// Settled, or left behind by a drain, although no consumer can have acked it.
+    Undelivered = "undelivered" of Sub1,
+    /// A confirmed ack that is missing from what is settled in the end.
+    AckHole = "ack-hole" of Sub1,
+    /// Delivered again after its ack was confirmed.
+    RedeliveredAfterAck = "redelivered-after-ack" of Sub2,
+    /// Two owners at a time.
+    SplitOwnership = "split-ownership" of Sub3,
+    /// An ack of an owner was confirmed after its successor had begun.
+    ZombieAck = "zombie-ack" of Sub3,
+    /// One message in two possessions.
+    DoublePossession = "double-possession" of Sub4,
+    /// More messages held than the subscription allows.
+    BoundExceeded = "bound-exceeded" of Sub4,
+    /// A key out of order, or with a new consumer before the earlier one was done.
+    KeyReorder = "key-reorder" of Sub5,
+    /// Delivered before its time.
+    Early = "early" of Sub6,
+    /// Delivered although it had expired.
+    LateExpired = "late-expired" of Sub6,
+    /// Dead before its last attempt failed, or alive after it.
+    DlqWrong = "dlq-wrong" of Sub6,
+    /// Twice in the dead-letter topic.
+    DlqDuplicate = "dlq-duplicate" of Sub6,
 }
 
 impl fmt::Display for AnomalyKind {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use meridian_history::{Control, Fault, FaultPhase, History, Kind, Op, OpenProducer, Publish};
 
-use crate::partition_view::PartitionView;
+use crate::{partition_view::PartitionView, sub_view::Subscriptions};
 
 /// A borrowed, sorted view of a history.
 #[derive(Debug, Default)]
@@ -13,6 +13,7 @@ pub(crate) struct Index<'a> {
     pub(crate) opens: Vec<(&'a Op, &'a OpenProducer)>,
     pub(crate) controls: Vec<(&'a Op, &'a Control)>,
     pub(crate) faults: Vec<(&'a Op, &'a Fault)>,
+    pub(crate) subscriptions: Subscriptions<'a>,
     /// When the last heal ended; zero if nothing was healed.
     pub(crate) healed_ns: u64,
     /// Why the history cannot be trusted as a record.
@@ -37,6 +38,7 @@ impl<'a> Index<'a> {
         for view in index.partitions.values_mut() {
             index.malformed.append(&mut view.settle(index.healed_ns));
         }
+        index.subscriptions.settle(&index.partitions);
         index
     }
 
@@ -56,6 +58,18 @@ impl<'a> Index<'a> {
             Kind::LogStart(call) => self.view(&call.topic, call.partition).starts.push((op, call)),
             Kind::Chain(call) => self.view(&call.topic, call.partition).chains.push((op, call)),
             Kind::FinalRead(call) => self.view(&call.topic, call.partition).scans.push((op, call)),
+            Kind::Subscribe(_)
+            | Kind::Join(_)
+            | Kind::Part(_)
+            | Kind::Deliver(_)
+            | Kind::Ack(_)
+            | Kind::Nack(_)
+            | Kind::Extend(_)
+            | Kind::LeaseEnd(_)
+            | Kind::Seek(_)
+            | Kind::Drain(_)
+            | Kind::FinalState(_)
+            | Kind::DeadLetters(_) => self.subscriptions.place(op),
         }
     }
 
@@ -81,6 +95,18 @@ fn problem_with(op: &Op) -> Option<&'static str> {
         Kind::FinalRead(call) => call.scan.is_some(),
         Kind::Fault(call) => call.effect.is_some(),
         Kind::Control(call) => call.answer.is_some(),
+        Kind::Subscribe(call) => call.made.is_some(),
+        Kind::Join(call) => call.joined.is_some(),
+        Kind::Part(call) => call.gone.is_some(),
+        Kind::Deliver(call) => call.deliveries.is_some(),
+        Kind::Ack(call) => call.settled.is_some(),
+        Kind::Nack(call) => call.settled.is_some(),
+        Kind::Extend(call) => call.extended.is_some(),
+        Kind::LeaseEnd(call) => call.seen.is_some(),
+        Kind::Seek(call) => call.sought.is_some(),
+        Kind::Drain(call) => call.drained.is_some(),
+        Kind::FinalState(call) => call.state.is_some(),
+        Kind::DeadLetters(call) => call.letters.is_some(),
     };
     (op.is_ok() && !answered).then_some("it is ok but has no answer")
 }

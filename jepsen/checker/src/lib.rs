@@ -4,13 +4,14 @@
 //! anomalies by name, and counts of what was looked at. A log is its own witness, so every LOG promise is
 //! decided by sorting, in O(n log n); a search (WGL, from `porcupine-rs`) runs beside it, on small partitions
 //! whole, on others window by window, and per key on metadata, as a second opinion by other means.
+//! Subscriptions are decided by sorting too: from what consumers were given and said, and when.
 //!
 //! Three rules keep the verdicts honest. What was not examined is not a pass. A search that ran out of time
 //! is `unknown`, and `unknown` is not a pass. And no rule here may call a correct system wrong: where a
 //! history leaves room for doubt, the doubt is resolved in the system's favour or reported as such.
 //!
 //! One promise, one file. Deliberately absent: liveness bounds (the harness owns its deadlines) and every
-//! promise about subscriptions, regions and tenants.
+//! promise about regions and tenants.
 
 mod anomaly;
 mod ctl1_linearizable;
@@ -38,6 +39,19 @@ mod promise;
 mod report;
 mod run_sound;
 mod search;
+mod sub1_until_acked;
+mod sub2_ack_ends;
+mod sub3_one_owner;
+mod sub4_one_possession;
+mod sub5_key_order;
+mod sub6_dead_letters;
+mod sub6_exact;
+mod sub_acks;
+mod sub_keys;
+mod sub_possession;
+mod sub_spans;
+mod sub_stored;
+mod sub_view;
 mod table;
 
 pub use anomaly::{Anomaly, AnomalyKind};
@@ -68,6 +82,12 @@ pub fn check(history: &History, options: &Options) -> Report {
             Promise::Log9 => log9_gone::check(&index),
             Promise::LogSearch => log_search::check(&index, options),
             Promise::Ctl1 => ctl1_linearizable::check(&index, options),
+            Promise::Sub1 => sub1_until_acked::check(&index, options),
+            Promise::Sub2 => sub2_ack_ends::check(&index),
+            Promise::Sub3 => sub3_one_owner::check(&index),
+            Promise::Sub4 => sub4_one_possession::check(&index, options),
+            Promise::Sub5 => sub5_key_order::check(&index, options),
+            Promise::Sub6 => sub6_exact::check(&index, options),
         };
         report.add(promise, findings.settle(options.demanded.contains(&promise)));
     }

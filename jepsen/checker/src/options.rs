@@ -17,6 +17,9 @@ pub struct Options {
     pub search_ops_max: usize,
     /// Batches in a window; zero: what is too large to be searched whole is not searched.
     pub search_window_batches: usize,
+    /// How far the nodes' clocks may be from the recording machine's, and timers from what they say. What
+    /// depends on a clock is broken only if it is so by more than this. A run that moves clocks must say how far.
+    pub clock_tolerance: Duration,
 }
 
 impl Default for Options {
@@ -30,6 +33,7 @@ impl Default for Options {
             search_total_max: Duration::from_secs(120),
             search_ops_max: 150,
             search_window_batches: 100,
+            clock_tolerance: Duration::from_millis(100),
         }
     }
 }
@@ -40,6 +44,11 @@ impl Options {
     pub fn demanding(mut self, promise: Promise) -> Self {
         self.demanded.insert(promise);
         self
+    }
+
+    /// The tolerance on the clock of the history.
+    pub(crate) fn tolerance_ns(&self) -> u64 {
+        u64::try_from(self.clock_tolerance.as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// The same options, without demanding this promise: a workload that cannot exercise it says so here.

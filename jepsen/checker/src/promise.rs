@@ -31,11 +31,23 @@ pub enum Promise {
     LogSearch,
     /// Metadata operations are linearizable.
     Ctl1,
+    /// Every message is delivered to each subscription until it is acked.
+    Sub1,
+    /// A durable ack ends redelivery, until a seek.
+    Sub2,
+    /// An exclusive or failover subscription has one owner.
+    Sub3,
+    /// A message is in one possession at a time, and possessions are bounded.
+    Sub4,
+    /// A key keeps its order, and moves only after its earlier messages settle.
+    Sub5,
+    /// Delays, expiry and dead letters are exact.
+    Sub6,
 }
 
 impl Promise {
     /// Every promise, in the order of the report.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 18] = [
         Self::Run,
         Self::Log1,
         Self::Log2,
@@ -48,6 +60,12 @@ impl Promise {
         Self::Log9,
         Self::LogSearch,
         Self::Ctl1,
+        Self::Sub1,
+        Self::Sub2,
+        Self::Sub3,
+        Self::Sub4,
+        Self::Sub5,
+        Self::Sub6,
     ];
 
     /// Its number, as in the list of promises.
@@ -65,6 +83,12 @@ impl Promise {
             Self::Log9 => "LOG-9",
             Self::LogSearch => "LOG-WGL",
             Self::Ctl1 => "CTL-1",
+            Self::Sub1 => "SUB-1",
+            Self::Sub2 => "SUB-2",
+            Self::Sub3 => "SUB-3",
+            Self::Sub4 => "SUB-4",
+            Self::Sub5 => "SUB-5",
+            Self::Sub6 => "SUB-6",
         }
     }
 }

@@ -26,11 +26,12 @@ proptest! {
 
 #[test]
 fn every_promise_is_exercised() {
-    let mut options = Options::default();
-    Promise::ALL.iter().for_each(|promise| options = options.clone().demanding(*promise));
+    // Subscriptions have histories of their own: `subscriptions_random.rs`.
+    let logs = || Promise::ALL.into_iter().filter(|promise| !promise.code().starts_with("SUB-"));
+    let options = logs().fold(Options::default(), Options::demanding);
     let report = check(&History::of(correct_log::history(11)), &options);
     println!("{report}");
-    for promise in Promise::ALL {
+    for promise in logs() {
         assert_eq!(*report.verdict(promise), Verdict::Pass, "{promise}");
     }
 }

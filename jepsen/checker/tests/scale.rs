@@ -27,7 +27,9 @@ fn long_history() -> Vec<Op> {
         let first = records.len() as u64;
         let first_sequence = nth / PRODUCERS * BATCH;
         let id = |nth| MessageId::new(producer.clone(), 1, first_sequence + nth);
-        let messages: Vec<Sent> = (0..BATCH).map(|n| Sent { id: id(n), key: None, crc: n as u32 }).collect();
+        let messages: Vec<Sent> = (0..BATCH)
+            .map(|n| Sent { id: id(n), key: None, crc: n as u32, times: Times::default() })
+            .collect();
         let seen = (first..).zip(&messages).map(|(at, sent)| Seen::intact(at, sent.id.clone(), sent.crc));
         let page: Vec<Seen> = seen.collect();
         records.extend(page.iter().cloned());

@@ -14,6 +14,7 @@
 
 mod clock;
 mod control;
+mod delivery;
 mod fault;
 mod line;
 mod memory;
@@ -24,18 +25,23 @@ mod publish;
 mod read;
 mod reader;
 mod recorder;
+mod settlement;
+mod subscription;
 mod writer;
 
 pub use clock::{Clock, MonotonicClock};
 pub use control::{Control, ControlAnswer, ControlOp};
+pub use delivery::{Ack, AckOf, Deliver, Delivery, Epochs, Extend, Holder, LeaseEnd, Nack, Settled};
 pub use fault::{Fault, FaultEffect, FaultPhase};
-pub use line::{End, Header, SCHEMA, SCHEMA_VERSION};
+pub use line::{End, Header, SCHEMA, SCHEMA_VERSION, SCHEMA_VERSION_MIN};
 pub use memory::Memory;
-pub use message::{BadMessageId, MessageId, Seen, Sent};
+pub use message::{BadMessageId, MessageId, Seen, Sent, Times};
 pub use op::{Call, Kind, Op, OpId, Outcome};
 pub use position::{Chain, ChainHead, EndOffset, LogStart};
 pub use publish::{Appended, OpenProducer, Publish};
 pub use read::{FinalRead, Page, Read, Scan, Skip, SkipReason};
 pub use reader::{History, ReadError, Reader};
 pub use recorder::{Pending, RecordError, Recorder};
+pub use settlement::{DeadLetter, DeadLetters, Drain, Drained, FinalState, SettledState, Source, Span};
+pub use subscription::{Done, Join, Part, Parting, Place, Seek, Sought, Subscribe, SubscriptionKind};
 pub use writer::Writer;

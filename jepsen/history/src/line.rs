@@ -9,8 +9,11 @@ use crate::op::Op;
 /// Name of the schema, in every header.
 pub const SCHEMA: &str = "meridian-history";
 
-/// Version of the schema this crate writes, and the only one it reads.
-pub const SCHEMA_VERSION: u32 = 1;
+/// Version of the schema this crate writes. Version 2 added what clients of subscriptions do.
+pub const SCHEMA_VERSION: u32 = 2;
+
+/// The oldest version this crate reads: each version only adds to the one before it.
+pub const SCHEMA_VERSION_MIN: u32 = 1;
 
 /// The first line: what this file is and how its run was made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -75,6 +75,27 @@ pub struct Sent {
     pub key: Option<String>,
     /// Checksum of the payload, as written into it.
     pub crc: u32,
+    /// When subscriptions may deliver it.
+    #[serde(default, skip_serializing_if = "Times::is_empty")]
+    pub times: Times,
+}
+
+/// When subscriptions may deliver a message, in Unix milliseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Times {
+    /// Not before this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deliver_at_ms: Option<u64>,
+    /// Not after this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expire_at_ms: Option<u64>,
+}
+
+impl Times {
+    /// Whether it may be delivered at any time.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// One message as a reader saw it.

@@ -3,8 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Appended, Chain, ChainHead, Control, ControlAnswer, EndOffset, Fault, FaultEffect, FinalRead, LogStart,
-    OpenProducer, Page, Publish, Read, Scan,
+    Ack, Appended, Chain, ChainHead, Control, ControlAnswer, DeadLetter, DeadLetters, Deliver, Delivery,
+    Done, Drain, Drained, EndOffset, Extend, Fault, FaultEffect, FinalRead, FinalState, Join, LeaseEnd,
+    LogStart, Nack, OpenProducer, Page, Part, Publish, Read, Scan, Seek, Settled, SettledState, Sought,
+    Subscribe,
 };
 
 /// Number of an operation, unique within its history, given in order of invocation.
@@ -27,7 +29,8 @@ pub enum Outcome {
 pub struct Op {
     /// Its number.
     pub id: OpId,
-    /// The logical client that ran it. A client runs one operation at a time.
+    /// The logical client that ran it. A client runs one operation at a time; a consumer is as many clients as it
+    /// has credits and requests under way.
     pub process: u64,
     /// When the client began, before anything left it.
     pub invoke_ns: u64,
@@ -112,6 +115,30 @@ kinds! {
     Fault { effect: FaultEffect },
     /// Change or read metadata.
     Control { answer: (ControlAnswer, u64) },
+    /// Make a subscription.
+    Subscribe { made: Done },
+    /// Join a subscription.
+    Join { joined: Done },
+    /// Leave a subscription, or be cut off from it.
+    Part { gone: Done },
+    /// Ask for messages.
+    Deliver { deliveries: Vec<Delivery> },
+    /// Say that messages are done.
+    Ack { settled: Settled },
+    /// Refuse a message.
+    Nack { settled: Settled },
+    /// Ask for more time.
+    Extend { extended: Done },
+    /// See a lease end.
+    LeaseEnd { seen: Done },
+    /// Move a subscription.
+    Seek { sought: Sought },
+    /// Consume until nothing is left.
+    Drain { drained: Drained },
+    /// Ask what is settled, after heal.
+    FinalState { state: SettledState },
+    /// Read dead letters.
+    DeadLetters { letters: Vec<DeadLetter> },
 }
 
 impl Kind {
@@ -127,6 +154,18 @@ impl Kind {
             Self::FinalRead(_) => "final_read",
             Self::Fault(_) => "fault",
             Self::Control(_) => "control",
+            Self::Subscribe(_) => "subscribe",
+            Self::Join(_) => "join",
+            Self::Part(_) => "part",
+            Self::Deliver(_) => "deliver",
+            Self::Ack(_) => "ack",
+            Self::Nack(_) => "nack",
+            Self::Extend(_) => "extend",
+            Self::LeaseEnd(_) => "lease_end",
+            Self::Seek(_) => "seek",
+            Self::Drain(_) => "drain",
+            Self::FinalState(_) => "final_state",
+            Self::DeadLetters(_) => "dead_letters",
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead};
 
 use crate::{
-    line::{Header, Line, SCHEMA, SCHEMA_VERSION},
+    line::{Header, Line, SCHEMA, SCHEMA_VERSION, SCHEMA_VERSION_MIN},
     op::Op,
 };
 
@@ -33,7 +33,9 @@ pub enum ReadError {
         line: u64,
     },
     /// The header names a schema this crate does not read.
-    #[error("line 1: schema {schema} version {version} is not {SCHEMA} version {SCHEMA_VERSION}")]
+    #[error(
+        "line 1: schema {schema} version {version} is not {SCHEMA} version {SCHEMA_VERSION_MIN} to {SCHEMA_VERSION}"
+    )]
     Version {
         /// Schema named.
         schema: String,
@@ -58,6 +60,10 @@ pub enum ReadError {
     },
 }
 
+fn is_known(version: u32) -> bool {
+    (SCHEMA_VERSION_MIN..=SCHEMA_VERSION).contains(&version)
+}
+
 /// Streams the operations of a history.
 #[derive(Debug)]
 pub struct Reader<R: BufRead> {
@@ -74,13 +80,13 @@ impl<R: BufRead> Reader<R> {
     /// Reads the header.
     ///
     /// # Errors
-    /// If there is none, or its schema or version is not the one this crate reads.
+    /// If there is none, or its schema or version is not one this crate reads.
     pub fn new(input: R) -> Result<Self, ReadError> {
         let header = Header::default();
         let mut reader =
             Self { input, header, line: 0, ops: 0, ended: false, stopped: false, text: String::new() };
         match reader.next_line()? {
-            Some(Line::Header(h)) if h.schema == SCHEMA && h.version == SCHEMA_VERSION => reader.header = h,
+            Some(Line::Header(h)) if h.schema == SCHEMA && is_known(h.version) => reader.header = h,
             Some(Line::Header(h)) => {
                 return Err(ReadError::Version { schema: h.schema, version: h.version });
             }

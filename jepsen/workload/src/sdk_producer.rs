@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use meridian_history::{Appended, MessageId, Pending, Publish, Sent};
+use meridian_history::{Appended, MessageId, Pending, Publish, Sent, Times};
 use meridian_sdk::{Delivery, Error, Message, Producer};
 
 use crate::chance::Chance;
@@ -76,7 +76,7 @@ fn call(scene: &Scene, partition: u32, id: &MessageId, key: &str, crc: u32) -> P
         epoch: id.epoch,
         first_sequence: id.sequence,
         sequenced: true,
-        messages: vec![Sent { id: id.clone(), key: Some(key.to_owned()), crc }],
+        messages: vec![Sent { id: id.clone(), key: Some(key.to_owned()), crc, times: Times::default() }],
         appended: None,
     }
 }

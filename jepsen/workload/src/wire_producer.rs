@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use meridian_history::{Appended, MessageId, OpenProducer, Publish, Sent};
+use meridian_history::{Appended, MessageId, OpenProducer, Publish, Sent, Times};
 use meridian_model::batch::{BatchBuilder, FLAG_NAMED_PRODUCER};
 use meridian_model::{Batch, Codec, Message, ProducerId};
 use meridian_proto::v1::publish_request::Payload;
@@ -168,7 +168,7 @@ impl<R: Region> Producer<R> {
             let length = self.chance.between(0, self.scene.manner.filler_bytes_max) as usize;
             let (body, crc) = oracle::seal(&id, &self.chance.text(length));
             builder.push(&Message::new(body).with_key(key.clone()));
-            messages.push(Sent { id, key: Some(key.clone()), crc });
+            messages.push(Sent { id, key: Some(key.clone()), crc, times: Times::default() });
         }
         let call = Publish {
             topic: self.scene.topic.clone(),

@@ -22,6 +22,7 @@ fn batch(producer: &str, epoch: u64, partition: u32, first: u64, chance: &mut Ch
         id: MessageId::new(producer, epoch, sequence),
         key: Some(format!("k{}", chance.below(3))),
         crc: chance.next() as u32,
+        times: Times::default(),
     };
     let count = 1 + (first * 7 + epoch) % 3;
     Publish {

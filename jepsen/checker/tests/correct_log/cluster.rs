@@ -64,6 +64,7 @@ impl Cluster {
             }
             Kind::Fault(call) => call.effect = Some(FaultEffect::Installed),
             Kind::Control(call) => call.answer = Some(self.control(call)),
+            other => unreachable!("nobody here does {}", other.name()),
         }
         true
     }

@@ -141,7 +141,7 @@ impl Broken {
             epoch: id.epoch,
             first_sequence: id.sequence,
             sequenced: true,
-            messages: vec![Sent { id, key: None, crc }],
+            messages: vec![Sent { id, key: None, crc, times: Times::default() }],
             appended: Some(Appended::at(offset)),
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use meridian_history::{Appended, MessageId, Publish, Sent};
+use meridian_history::{Appended, MessageId, Publish, Sent, Times};
 use meridian_model::topology::Retention;
 use meridian_sdk::admin::NewTopic;
 use meridian_sdk::{Error, Message};
@@ -111,7 +111,7 @@ async fn publish_one(scene: &Scene, wires: &Wires, partition: u32) -> Result<(),
         epoch: 0,
         first_sequence: 0,
         sequenced: true,
-        messages: vec![Sent { id: id.clone(), key: Some(key.clone()), crc }],
+        messages: vec![Sent { id: id.clone(), key: Some(key.clone()), crc, times: Times::default() }],
         appended: None,
     };
     let pending = scene.clients.recorder.invoke(scene.clients.number(), call);
