@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::admin::Admin;
 use crate::channels::Channels;
+use crate::consumer::ConsumerBuilder;
 use crate::metadata::{Metadata, TopicRoute};
 use crate::producer::ProducerBuilder;
 use crate::random::Random;
@@ -65,6 +66,12 @@ impl Client {
     /// A reader to set up and open.
     pub fn reader(&self, topic: impl Into<String>) -> ReaderBuilder {
         ReaderBuilder::new(self.shared.clone(), topic.into())
+    }
+
+    /// A consumer of a subscription to set up and open. A topic whose name ends in `*` means every topic of its
+    /// namespace whose name begins so, also those that are created later.
+    pub fn consumer<T: Into<String>>(&self, topics: impl IntoIterator<Item = T>) -> ConsumerBuilder {
+        ConsumerBuilder::new(self.shared.clone(), topics.into_iter().map(Into::into).collect())
     }
 
     /// Asks a node where the partitions of a topic live, and remembers the answer.

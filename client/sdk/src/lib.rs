@@ -1,4 +1,5 @@
-//! The Rust client of Meridian: publish exactly once per log, read without gap or repeat, administer.
+//! The Rust client of Meridian: publish exactly once per log, read without gap or repeat, consume until acked,
+//! administer.
 //!
 //! ```no_run
 //! # async fn demo() -> Result<(), meridian_sdk::Error> {
@@ -31,6 +32,7 @@ mod channels;
 mod client;
 mod config;
 mod connector;
+pub mod consumer;
 mod error;
 mod log;
 mod metadata;
@@ -44,6 +46,7 @@ pub use admin::Admin;
 pub use client::Client;
 pub use config::{ClientConfig, SystemClock};
 pub use connector::{ConnectError, Connector, TcpConnector, default_endpoint};
+pub use consumer::{Consumer, ConsumerBuilder};
 pub use error::{Error, Refused};
 pub use log::LogInfo;
 pub use metadata::{PartitionRoute, TopicRoute};

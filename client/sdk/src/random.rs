@@ -19,6 +19,12 @@ impl Random {
         if bound == 0 { 0 } else { self.0.lock().next_u64() % bound }
     }
 
+    /// An id as nodes want it.
+    pub(crate) fn bytes(&self) -> [u8; 16] {
+        let mut rng = self.0.lock();
+        (u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64())).to_be_bytes()
+    }
+
     /// An id for one logical change, the same in each of its attempts.
     pub(crate) fn request_id(&self) -> String {
         let mut rng = self.0.lock();

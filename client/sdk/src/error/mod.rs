@@ -97,8 +97,8 @@ pub enum Error {
         /// The history that is there now.
         now: LogId,
     },
-    /// The producer or its client was closed before; nothing was sent.
-    #[error("the producer is closed")]
+    /// The producer or consumer was closed before; nothing was sent.
+    #[error("it was closed before")]
     Closed,
 }
 

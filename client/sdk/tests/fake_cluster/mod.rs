@@ -7,6 +7,7 @@ mod fault;
 mod partition;
 mod publish;
 mod read;
+pub mod subscribe;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use meridian_proto::admin::admin_service_server::AdminServiceServer;
 use meridian_proto::v1::metadata_service_server::MetadataServiceServer;
 use meridian_proto::v1::publish_service_server::PublishServiceServer;
 use meridian_proto::v1::read_service_server::ReadServiceServer;
+use meridian_proto::v1::subscribe_service_server::SubscribeServiceServer;
 use meridian_proto::v1::{ErrorReason, Failure};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
@@ -24,6 +26,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 
 pub use fault::{Dice, Fault};
 pub use partition::Partition;
+pub use subscribe::Subscribing;
 
 /// The whole cluster; clones share it.
 #[derive(Clone)]
@@ -53,6 +56,7 @@ pub struct State {
     pub overdrawn: u64,
     /// How many of the next read responses are the last of their stream.
     pub read_breaks: u32,
+    pub subscribing: Subscribing,
 }
 
 /// One node's view.
@@ -79,6 +83,7 @@ impl FakeCluster {
                 .add_service(MetadataServiceServer::new(node.clone()))
                 .add_service(PublishServiceServer::new(node.clone()).max_decoding_message_size(8 << 20))
                 .add_service(ReadServiceServer::new(node.clone()))
+                .add_service(SubscribeServiceServer::new(node.clone()))
                 .add_service(AdminServiceServer::new(node));
             tokio::spawn(router.serve_with_incoming(TcpListenerStream::new(listener)));
         }
@@ -177,6 +182,11 @@ impl State {
         let breaks = self.read_breaks > 0;
         self.read_breaks = self.read_breaks.saturating_sub(1);
         breaks
+    }
+
+    /// The partitions of a topic that exists.
+    pub fn topic(&mut self, topic: &str) -> &mut Vec<Partition> {
+        self.topics.get_mut(&resource(topic).expect("a good name")).expect("the topic exists")
     }
 
     pub fn partition(&mut self, topic: &str, number: u32) -> Result<&mut Partition, Failure> {

@@ -12,6 +12,7 @@ use super::Fault;
 /// Batches a producer's row remembers.
 const WINDOW: usize = 64;
 
+#[derive(Clone)]
 pub struct Partition {
     pub log: LogId,
     pub leader: u64,
@@ -32,7 +33,7 @@ pub struct Stored {
     pub served: Option<Bytes>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Row {
     epoch: u32,
     next: u64,
