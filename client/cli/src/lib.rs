@@ -11,6 +11,7 @@ mod node;
 mod publish;
 mod read;
 mod status;
+mod subscribe;
 mod subscription;
 mod table;
 mod tenant;
@@ -44,6 +45,14 @@ pub enum ClientCommand {
     Publish(publish::PublishArgs),
     /// Read messages
     Read(read::ReadArgs),
+    /// Consume a subscription and print its messages
+    Subscribe(subscribe::SubscribeArgs),
+    /// Take some messages of a subscription, to be acked by their ids
+    Pull(subscribe::pull::PullArgs),
+    /// Ack messages that were pulled
+    Ack(subscribe::pull::SettleArgs),
+    /// Give messages that were pulled back: they are delivered again
+    Nack(subscribe::pull::SettleArgs),
     /// Let a node lead nothing, so that it can be restarted without a failed publish
     Drain(node::NodeArgs),
     /// Move every copy off a node and forget it
@@ -80,6 +89,10 @@ async fn execute(command: ClientCommand, global: &GlobalArgs, console: &mut Cons
         ClientCommand::Namespace(command) => namespace::run(command, &client, global, console).await,
         ClientCommand::Publish(args) => Box::pin(publish::run(args, &client, global, console)).await,
         ClientCommand::Read(args) => Box::pin(read::run(args, &client, console, global)).await,
+        ClientCommand::Subscribe(args) => Box::pin(subscribe::run(args, &client, global, console)).await,
+        ClientCommand::Pull(args) => subscribe::pull::pull(args, &client, global, console).await,
+        ClientCommand::Ack(args) => subscribe::pull::ack(args, &client, global, console).await,
+        ClientCommand::Nack(args) => subscribe::pull::nack(args, &client, global, console).await,
         ClientCommand::Drain(args) => node::drain(args, &client, global, console).await,
         ClientCommand::Decommission(args) => node::decommission(args, &client, global, console).await,
         ClientCommand::Status(args) => status::run(args, &client, global, console).await,

@@ -232,3 +232,42 @@ fn wrong_usage_is_refused_before_anything_happens() {
     }
     <CommandLine as clap::CommandFactory>::command().debug_assert();
 }
+
+#[tokio::test]
+async fn a_subscription_is_printed_and_what_was_printed_is_acked() {
+    let cluster = FakeCluster::with_topic(1).await;
+    let publish = ["publish", "t", "--key", "k", "--message", "a", "--message", "b", "--message", "c"];
+    assert_eq!(run(&cluster, &publish).await.code, 0);
+    let subscribe = ["subscribe", "t", "--subscription", "s", "--create", "--from", "earliest"];
+    let peek = run(&cluster, &[&subscribe[..], &["--messages-max", "3", "--ack", "none"]].concat()).await;
+    assert_eq!((peek.code, peek.out.as_str()), (0, "a\nb\nc\n"), "{}", peek.err);
+    assert!(!cluster.with(|state| state.subscribing.is_settled(0, 0)));
+    let first = run(&cluster, &[&subscribe[..], &["--messages-max", "1", "--output", "json"]].concat()).await;
+    let line = first.json();
+    assert_eq!((&line["offset"], &line["attempt"], &line["key"]), (&json!(0), &json!(1), &json!("k")));
+    assert!(cluster.with(|state| state.subscribing.is_settled(0, 0)));
+    let rest = run(&cluster, &[&subscribe[..], &["--idle", "100ms"]].concat()).await;
+    assert_eq!((rest.code, rest.out.as_str()), (0, "b\nc\n"), "{}", rest.err);
+    assert!(cluster.with(|state| state.subscribing.is_settled(0, 2)));
+}
+
+#[tokio::test]
+async fn pulled_messages_are_acked_and_given_back_by_their_ids() {
+    let cluster = FakeCluster::with_topic(1).await;
+    let publish = ["publish", "t", "--message", "a", "--message", "b"];
+    assert_eq!(run(&cluster, &publish).await.code, 0);
+    let pull = ["pull", "t", "--subscription", "s", "--messages-max", "10"];
+    let pulled = run(&cluster, &pull).await;
+    let ids: Vec<&str> = pulled.out.lines().filter_map(|line| Some(line.split_once('\t')?.0)).collect();
+    assert_eq!((pulled.code, ids.len()), (0, 2), "{}", pulled.err);
+    let acked = run(&cluster, &["ack", "t", "--subscription", "s", ids[0]]).await;
+    assert_eq!((acked.code, acked.out.trim()), (0, "acked: 1 of 1"));
+    let nacked = run(&cluster, &["nack", "t", "--subscription", "s", ids[1], "--output", "json"]).await;
+    assert_eq!((nacked.code, &nacked.json()["done"]), (0, &json!(1)));
+    let again = run(&cluster, &[&pull[..], &["--output", "json"]].concat()).await.json();
+    assert_eq!((&again["body"], &again["attempt"]), (&json!("b"), &json!(2)));
+    let late = run(&cluster, &["nack", "t", "--subscription", "s", ids[0]]).await;
+    assert_eq!((late.code, late.out.trim()), (1, "given back: 0 of 1"));
+    assert!(late.err.contains("error:"), "{}", late.err);
+    assert_eq!(run(&cluster, &["ack", "t", "--subscription", "s", "what"]).await.code, 1);
+}

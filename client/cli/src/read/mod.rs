@@ -1,6 +1,6 @@
 //! `meridian read`.
 
-mod print;
+pub(crate) mod print;
 
 use clap::Args;
 use futures::FutureExt;

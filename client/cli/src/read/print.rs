@@ -53,7 +53,7 @@ fn full(record: &Record) -> Map<String, Value> {
 }
 
 /// As text where it is UTF-8; otherwise in hexadecimal, under the name with `_hex` behind.
-fn bytes(into: &mut Map<String, Value>, name: &str, value: &[u8]) {
+pub(crate) fn bytes(into: &mut Map<String, Value>, name: &str, value: &[u8]) {
     match std::str::from_utf8(value) {
         Ok(text) => into.insert(name.into(), json!(text)),
         Err(_) => {
