@@ -67,11 +67,17 @@ impl Recorder {
     ///
     /// Dropping what it returns, as a cancelled task does, records the operation as `info`.
     pub fn invoke<C: Call>(&self, process: u64, call: C) -> Pending<C> {
+        self.invoke_since(process, call, u64::MAX)
+    }
+
+    /// As [`Recorder::invoke`], for what may have taken effect earlier, before its client knew of it: a consumer
+    /// counts as gone since its node heard nothing of it. A time that is still to come is now.
+    pub fn invoke_since<C: Call>(&self, process: u64, call: C, since_ns: u64) -> Pending<C> {
         let kind = call.into();
         let mut state = self.state();
         let id = state.next;
         state.next += 1;
-        let invoke_ns = self.now_ns();
+        let invoke_ns = self.now_ns().min(since_ns);
         let op = Op { id, process, invoke_ns, complete_ns: None, outcome: Outcome::Info, why: None, kind };
         state.open.insert(id, op);
         Pending { recorder: self.clone(), id, call: PhantomData }

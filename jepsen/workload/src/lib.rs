@@ -13,6 +13,7 @@ mod follow;
 mod once;
 pub mod oracle;
 mod pages;
+pub mod queue;
 mod region;
 mod scan;
 mod scene;
