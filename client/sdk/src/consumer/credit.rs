@@ -1,5 +1,10 @@
 //! Credit: how much more the node may send, so that what waits here stays within its bounds.
 
+use meridian_model::limits;
+
+/// Messages that a node may send beyond what it was granted: one frame, which may be a whole batch.
+const BEYOND_MAX: u64 = limits::BATCH_MESSAGES_MAX as u64;
+
 /// So many messages, and bytes of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Amount {
@@ -60,7 +65,7 @@ impl Credit {
         self.granted_bytes = self.granted_bytes.saturating_sub_unsigned(came.bytes);
         self.waiting.messages += came.messages;
         self.waiting.bytes += came.bytes;
-        self.waiting.messages <= self.max.messages.saturating_mul(2)
+        self.waiting.messages <= self.max.messages.saturating_mul(4).saturating_add(BEYOND_MAX)
     }
 
     /// Messages wait no longer.
@@ -141,6 +146,7 @@ mod tests {
         let mut credit = credit();
         credit.arrived(Amount { messages: 4, bytes: 400 });
         assert_eq!(credit.begin(4), Amount { messages: 6, bytes: 600 });
-        assert!(!credit.arrived(Amount { messages: 17, bytes: 0 }));
+        assert!(credit.arrived(Amount { messages: BEYOND_MAX, bytes: 0 }));
+        assert!(!credit.arrived(Amount { messages: 40, bytes: 0 }));
     }
 }

@@ -21,6 +21,8 @@ use crate::call::is_transport;
 
 /// Requests between the task and the connection.
 const OUTBOUND_MAX: usize = 16;
+/// How long a consumer waits for its first partition before it counts as open without one.
+const ARRIVAL_MAX: Duration = Duration::from_secs(2);
 /// How long a node may take to end a stream that was ended here.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -68,7 +70,25 @@ impl Link {
             Some(Response::Refused(refused)) => return Err(refused.failure.unwrap_or_default().into()),
             _ => return Err(Error::nonsense("a node did not begin the stream by opening it")),
         }
-        Ok(Link { address: address.to_string(), out, inbound })
+        let mut link = Link { address: address.to_string(), out, inbound };
+        link.arrive(plan, desk).await?;
+        Ok(link)
+    }
+
+    /// Waits a little until the first partition is there: what is wrong with a consumer shows only then.
+    async fn arrive(&mut self, plan: &Plan, desk: &Desk) -> Result<(), Error> {
+        let until = Instant::now() + plan.shared.config.attempt_timeout.min(ARRIVAL_MAX);
+        while let Ok(received) = timeout_at(until, self.inbound.message()).await {
+            let received = received.map_err(|status| plan.failed(&self.address, &status))?;
+            let received = received.ok_or_else(|| gone("the node ended the stream"))?;
+            let Some(response) = received.response else { continue };
+            let named = matches!(response, Response::Source(_));
+            plan.hear(desk, response)?;
+            if named {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Carries requests and answers until the stream ends, or is to end.

@@ -14,6 +14,9 @@ use crate::{Error, Start};
 /// Topics, or patterns of topics, that one consumer may name.
 const TOPICS_MAX: usize = 1_024;
 
+/// Messages that a consumer may hold: nodes take no more when it comes back.
+const HELD_MAX: u64 = 10_000;
+
 /// Who of a subscription's consumers gets which message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
@@ -126,6 +129,9 @@ impl Settings {
         if self.queue.messages == 0 || self.queue.bytes == 0 || self.held_max == 0 {
             return Err(Error::invalid("queue", "must have room for a message"));
         }
+        if self.held_max > HELD_MAX {
+            return Err(Error::invalid("held_max", format!("the most is {HELD_MAX}")));
+        }
         if self.attempts_max == Some(0) {
             return Err(Error::invalid("attempts_max", "must be above zero"));
         }
@@ -145,8 +151,7 @@ impl Settings {
             attempts_max: self.attempts_max,
             dead_letter_topic: self.dead_letter_topic.clone(),
             idle_ms_max: self.idle_max.map(millis),
-            retry_topic: None,
-            durable: None,
+            ..SubscriptionSettings::default()
         };
         SubscribeOpen {
             topics: self.topics.clone(),

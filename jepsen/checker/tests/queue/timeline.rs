@@ -56,6 +56,8 @@ struct Timeline {
     pushed: u64,
     sequence: u64,
     seeks: bool,
+    /// Consumers leave, and neither crash nor are cut off: what they were given is in the history.
+    gentle: bool,
 }
 
 /// A legal history of one subscription: about forty messages, a dozen troubles, then calm and a drain.
@@ -63,7 +65,7 @@ pub(crate) fn history(seed: u64) -> Vec<Op> {
     let mut chance = Chance::of(seed);
     let rules = rules(&mut chance);
     let queue = Queue::of(rules.clone(), &mut chance);
-    let seeks = chance.percent(30);
+    let (seeks, gentle) = (chance.percent(30), chance.percent(25));
     let mut timeline = Timeline {
         chance,
         queue,
@@ -73,6 +75,7 @@ pub(crate) fn history(seed: u64) -> Vec<Op> {
         pushed: 0,
         sequence: 0,
         seeks,
+        gentle,
     };
     timeline.instantly(0, Subscribe { made: Some(Done {}), ..rules });
     timeline.run();

@@ -55,27 +55,40 @@ pub(crate) fn acked(history: &mut Broken, chance: &mut Chance) -> bool {
     if history.rules().attempts_max.is_none() || history.was_sought() {
         return false;
     }
-    let Some((by, offset, .., known, _)) = chance.pick(&history.acks()) else { return false };
+    let mut names = BTreeSet::new();
+    let unseen = history.ops.iter().any(|op| match &op.kind {
+        Kind::Join(call) if op.is_ok() => !names.insert(call.consumer.clone()),
+        Kind::Part(call) => call.how != Parting::Left,
+        _ => false,
+    });
+    if unseen {
+        return false;
+    }
+    let mut acks = history.acks();
+    let first = (chance.below(acks.len() as u64) as usize).min(acks.len());
+    acks.rotate_left(first);
+    let Some((offset, id)) =
+        acks.iter().find_map(|(by, offset, .., known, _)| untroubled(history, by, *offset, *known))
+    else {
+        return false;
+    };
+    let source = Source { partition: 0, log: "log".into(), offset };
+    history.letters().push(DeadLetter { partition: 0, offset: 900, id, source });
+    true
+}
+
+/// Which message it is, if it was given once, to a consumer that stayed, and acked before its lease can have ended.
+fn untroubled(history: &mut Broken, by: &Holder, offset: u64, known: u64) -> Option<(u64, MessageId)> {
     let touched = history.ops.iter().any(|op| match &op.kind {
         Kind::Nack(call) => call.offset == offset,
-        Kind::Part(call) => call.how != Parting::Left || call.consumer == by.consumer,
+        Kind::Part(call) => call.consumer == by.consumer,
         _ => false,
     });
     let came: Vec<_> = history.handed().into_iter().filter(|handed| handed.what.offset == offset).collect();
     let lasts = (LEASE_MS - TOLERANCE_MS) * 1_000_000;
-    let [one] = came.as_slice() else { return false };
-    let mut names = BTreeSet::new();
-    let again = history.ops.iter().any(|op| match &op.kind {
-        Kind::Join(call) if op.is_ok() => !names.insert(call.consumer.clone()),
-        _ => false,
-    });
-    if touched || again || history.is_dead(offset) || known >= one.asked + lasts {
-        return false;
-    }
-    let source = Source { partition: 0, log: "log".into(), offset };
-    let id = one.what.id.clone();
-    history.letters().push(DeadLetter { partition: 0, offset: 900, id, source });
-    true
+    let [one] = came.as_slice() else { return None };
+    let fits = !touched && !history.is_dead(offset) && known < one.asked + lasts;
+    fits.then(|| (offset, one.what.id.clone()))
 }
 
 pub(crate) fn twice(history: &mut Broken, chance: &mut Chance) -> bool {

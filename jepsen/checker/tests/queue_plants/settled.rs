@@ -18,12 +18,13 @@ fn unack(history: &mut Broken, offset: u64) -> bool {
     !cumulative
 }
 
+/// A message that only its ack settled: an ack may be confirmed of one that had died before.
 fn lasting(history: &mut Broken, chance: &mut Chance) -> Option<u64> {
     let acks = history.acks();
     let (_, offset, ..) = chance.pick(&acks)?;
     let sought = history.was_sought();
     let plain = history.sent(offset).is_some_and(|sent| sent.times.is_empty());
-    (plain && !sought).then_some(offset)
+    (plain && !sought && !history.is_dead(offset)).then_some(offset)
 }
 
 pub(crate) fn lose(history: &mut Broken, chance: &mut Chance) -> bool {

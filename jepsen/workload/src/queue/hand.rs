@@ -76,11 +76,6 @@ impl Hand {
         }
     }
 
-    /// The message that came last.
-    pub(super) fn last(&self) -> Option<Given> {
-        self.given.last().cloned()
-    }
-
     pub(super) fn ack(&mut self, given: &Given) {
         let (by, of) = (self.holder(given), AckOf::Single(given.offset.0));
         let pending = self.scene.recorder.invoke(self.scene.number(), Ack { by, of, settled: None });

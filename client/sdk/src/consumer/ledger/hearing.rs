@@ -196,7 +196,8 @@ impl Ledger {
             return self.claims.split(topic, claims);
         }
         for claim in claims {
-            if let Some(why) = Revoked::told_by(reason) {
+            let why = Revoked::told_by(reason);
+            if let Some(why) = why.or(in_doubt.then_some(Revoked::NotKept)) {
                 self.held.revoke((topic.0, claim.offset), why);
             }
             claim.waiter.settle(Err(failure.clone().into()));

@@ -318,7 +318,7 @@ async fn nonsense_is_noticed() {
     let mut desk = Desk::new(false);
     let lag = SubscribeLag { source: 99, backlog_messages: 1 };
     assert!(desk.ledger.hear(Response::Lag(lag), Instant::now(), WALL_MS).is_err());
-    let messages = (0..300).map(|offset| DeliveredMessage {
+    let messages = (0..66_000).map(|offset| DeliveredMessage {
         message: Some(StoredMessage { offset, ..Default::default() }),
         ..Default::default()
     });

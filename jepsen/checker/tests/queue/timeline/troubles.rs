@@ -10,7 +10,7 @@ impl Timeline {
         let running: Vec<usize> = (0..self.clients.len()).filter(|nth| self.clients[*nth].runs).collect();
         match (self.chance.below(100), self.chance.pick(&running)) {
             (0..25, _) => self.queue.change_leader(&mut self.chance),
-            (25..40, Some(client)) => {
+            (luck @ 25..72, Some(client)) if luck < 40 || self.gentle => {
                 self.part(now, client, Parting::Left);
                 self.queue.remove(now, client, false);
             }
