@@ -88,7 +88,7 @@ pub(super) fn commands() -> Vec<Command> {
         topic,
         name: "board".into(),
         begin: BeginAt::Time(UnixMs(5)),
-        settings,
+        settings: Box::new(settings),
         request_id,
     };
     let letters = SubscriptionSettings {
@@ -128,7 +128,7 @@ pub(super) fn commands() -> Vec<Command> {
         ControlChange::UpdateSubscription {
             topic: flights.clone(),
             name: "board".into(),
-            settings: letters,
+            settings: Box::new(letters),
             expected_version: None,
             request_id: id("r11"),
         },

@@ -27,7 +27,13 @@ pub(super) fn change(
                 more => format!("s{}", more % 3),
             };
             let settings = settings(dice, model, &topic, SubscriptionRules::default().kind);
-            ControlChange::CreateSubscription { topic, name, begin: begin(dice), settings, request_id }
+            ControlChange::CreateSubscription {
+                topic,
+                name,
+                begin: begin(dice),
+                settings: settings.into(),
+                request_id,
+            }
         }
         12..=18 => {
             let (topic, name, known) = named(dice, model);
@@ -41,7 +47,13 @@ pub(super) fn change(
                 settings.rules.kind = SubscriptionKind::Failover;
             }
             let expected_version = version_of(dice, known.map_or(0, |known| known.version));
-            ControlChange::UpdateSubscription { topic, name, settings, expected_version, request_id }
+            ControlChange::UpdateSubscription {
+                topic,
+                name,
+                settings: settings.into(),
+                expected_version,
+                request_id,
+            }
         }
         _ => {
             let (topic, name, known) = named(dice, model);
@@ -67,7 +79,13 @@ fn directed(dice: &mut Dice<'_>, model: &Model, request_id: String) -> ControlCh
     if roll >= 5 {
         settings.retry = model.topics.keys().find(|to| to.tenant() != topic.tenant()).cloned();
     }
-    ControlChange::CreateSubscription { topic, name, begin: begin(dice), settings, request_id }
+    ControlChange::CreateSubscription {
+        topic,
+        name,
+        begin: begin(dice),
+        settings: settings.into(),
+        request_id,
+    }
 }
 
 fn begin(dice: &mut Dice<'_>) -> BeginAt {
@@ -144,7 +162,7 @@ fn settings(
             rules.attempts_max = Some(if roll < 40 { 0 } else { 2 });
             settings.dead_letter = Some(destination(which, model, topic));
         }
-        50..=55 => settings.retry = Some(destination(which, model, topic)),
+        50..=59 => settings.retry = Some(destination(which, model, topic)),
         _ => {}
     }
     settings
