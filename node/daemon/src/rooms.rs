@@ -100,6 +100,26 @@ impl Rooms {
         }
     }
 
+    fn standings(&self, routing: &Arc<Routing>) -> Arc<Standings> {
+        let (registry, links) = (Arc::clone(&self.registry), Arc::clone(&self.links));
+        Arc::new(Standings { routing: Arc::clone(routing), registry, links })
+    }
+
+    /// What operators are served.
+    fn administration(
+        &self,
+        routing: &Arc<Routing>,
+        standings: &Arc<Standings>,
+    ) -> (AdminServiceServer<Admin>, SubscriptionServiceServer<Subscriptions>) {
+        let admin = Admin {
+            control: Arc::clone(&self.control),
+            routing: Arc::clone(routing),
+            cluster_name: self.config.cluster.name.clone(),
+        };
+        let subscriptions = Subscriptions { admin: admin.clone(), standings: Arc::clone(standings) };
+        (AdminServiceServer::new(admin), SubscriptionServiceServer::new(subscriptions))
+    }
+
     /// Serves the listeners.
     pub(crate) fn serve(&self, listeners: Listeners, life: &Life) -> Vec<JoinHandle<()>> {
         use meridian_model::limits::RPC_BYTES_MAX;
@@ -120,19 +140,8 @@ impl Rooms {
             pages: Pages::new(self.config.limits.reading_bytes),
         })
         .max_encoding_message_size(RPC_BYTES_MAX);
-        let standings = Arc::new(Standings {
-            routing: Arc::clone(&routing),
-            registry: Arc::clone(&self.registry),
-            links: Arc::clone(&self.links),
-        });
-        let admin = Admin {
-            control: Arc::clone(&self.control),
-            routing: Arc::clone(&routing),
-            cluster_name: self.config.cluster.name.clone(),
-        };
-        let subscriptions = Subscriptions { admin: admin.clone(), standings: Arc::clone(&standings) };
-        let subscriptions = SubscriptionServiceServer::new(subscriptions);
-        let admin = AdminServiceServer::new(admin);
+        let standings = self.standings(&routing);
+        let (admin, subscriptions) = self.administration(&routing, &standings);
         let metadata = MetadataServiceServer::new(Metadata { routing });
         let peer = PeerServiceServer::new(Peer {
             own: self.own,
