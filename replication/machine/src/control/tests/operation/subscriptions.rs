@@ -102,8 +102,11 @@ fn topic(dice: &mut Dice<'_>, model: &Model) -> TopicName {
     let roll = dice.roll();
     let deleting = roll % 16 == 1;
     let fit: Vec<&Topic> = model.topics.values().filter(|topic| topic.deleting == deleting).collect();
-    let found =
-        if roll % 16 == 0 { None } else { dice.pick(fit.into_iter()).or(model.topics.values().next()) };
+    let found = if roll.is_multiple_of(16) {
+        None
+    } else {
+        dice.pick(fit.into_iter()).or(model.topics.values().next())
+    };
     found.map_or_else(|| super::super::topic("nothing"), |topic| topic.name.clone())
 }
 
@@ -177,7 +180,7 @@ fn destination(which: u64, model: &Model, from: &TopicName) -> TopicName {
         4..=5 => model.topics.values().find(|topic| topic.name.tenant() != from.tenant()),
         _ => model.topics.values().find(|topic| same(topic) && !topic.deleting),
     };
-    let fallback = || model.topics.values().find(|topic| topic.name != *from && which % 8 > 0);
+    let fallback = || model.topics.values().find(|topic| topic.name != *from && !which.is_multiple_of(8));
     let nowhere =
         || TopicName::new(from.tenant(), from.namespace(), "nowhere").unwrap_or_else(|_| from.clone());
     found.or_else(fallback).map_or_else(nowhere, |topic| topic.name.clone())
