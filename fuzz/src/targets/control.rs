@@ -61,6 +61,41 @@ fn record(node: u64) -> NodeRecord {
     }
 }
 
+/// Subscriptions of two topics: created, changed, deleted.
+fn subscriptions(flights: &TopicName, other: &TopicName, dead: &TopicName) -> [ControlChange; 4] {
+    let (name, id) = ("board".to_owned(), |id: &str| id.to_owned());
+    let subscribe = |topic: &TopicName, settings, request_id| ControlChange::CreateSubscription {
+        topic: topic.clone(),
+        name: name.clone(),
+        begin: BeginAt::Time(UnixMs(5)),
+        settings: Box::new(settings),
+        request_id,
+    };
+    let letters = SubscriptionSettings {
+        rules: SubscriptionRules { attempts_max: Some(5), ..SubscriptionRules::default() },
+        dead_letter: Some(dead.clone()),
+        durable: false,
+        ..SubscriptionSettings::default()
+    };
+    [
+        subscribe(flights, SubscriptionSettings::default(), id("r10")),
+        subscribe(other, SubscriptionSettings::default(), id("")),
+        ControlChange::UpdateSubscription {
+            topic: flights.clone(),
+            name: name.clone(),
+            settings: Box::new(letters),
+            expected_version: None,
+            request_id: id("r11"),
+        },
+        ControlChange::DeleteSubscription {
+            topic: flights.clone(),
+            name: name.clone(),
+            expected_version: None,
+            request_id: id("r12"),
+        },
+    ]
+}
+
 /// A region's life, with every kind of change.
 pub(super) fn commands() -> Vec<Command> {
     let topic = |name: &str| TopicName::parse(name).expect("a name");
@@ -84,20 +119,7 @@ pub(super) fn commands() -> Vec<Command> {
     };
     let open =
         |request_id| ControlChange::OpenProducer { topic: flights.clone(), name: "tower".into(), request_id };
-    let subscribe = |topic, settings, request_id| ControlChange::CreateSubscription {
-        topic,
-        name: "board".into(),
-        begin: BeginAt::Time(UnixMs(5)),
-        settings,
-        request_id,
-    };
-    let letters = SubscriptionSettings {
-        rules: SubscriptionRules { attempts_max: Some(5), ..SubscriptionRules::default() },
-        dead_letter: Some(topic("acme/air/dead")),
-        durable: false,
-        ..SubscriptionSettings::default()
-    };
-    let changes = [
+    let begun = [
         form,
         ControlChange::RegisterNode { record: record(4) },
         ControlChange::CreateTenant { name: tenant.clone(), request_id: id("r1") },
@@ -123,28 +145,17 @@ pub(super) fn commands() -> Vec<Command> {
         ControlChange::SetDuty { node: NodeId(1), duty: Duty::Leaving },
         ControlChange::ForgetNode { node: NodeId(1) },
         create(topic("acme/air/dead"), 1, id("")),
-        subscribe(flights.clone(), SubscriptionSettings::default(), id("r10")),
-        subscribe(topic("short-lived"), letters.clone(), id("")),
-        ControlChange::UpdateSubscription {
-            topic: flights.clone(),
-            name: "board".into(),
-            settings: letters,
-            expected_version: None,
-            request_id: id("r11"),
-        },
+    ];
+    let ended = [
         ControlChange::DeleteTopic { name: topic("short-lived"), request_id: id("r7") },
         ControlChange::FinishDelete { name: topic("short-lived"), expected_version: None },
-        ControlChange::DeleteSubscription {
-            topic: flights.clone(),
-            name: "board".into(),
-            expected_version: None,
-            request_id: id("r12"),
-        },
         ControlChange::DeleteNamespace { tenant: tenant.clone(), name, request_id: id("r8") },
         ControlChange::DeleteTenant { name: tenant, request_id: id("r9") },
         ControlChange::TrimLog { closed: 11 },
     ];
-    let stamped = changes.into_iter().zip(1_700_000_000_000..);
+    let subscribed = subscriptions(&flights, &topic("short-lived"), &topic("acme/air/dead"));
+    let changes = begun.into_iter().chain(subscribed).chain(ended);
+    let stamped = changes.zip(1_700_000_000_000..);
     stamped.map(|(change, at)| Command::Control(ControlCommand { stamp: UnixMs(at), change })).collect()
 }
 

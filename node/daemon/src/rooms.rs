@@ -128,6 +128,33 @@ impl Rooms {
         )
     }
 
+    fn subscribe(&self, routing: &Arc<Routing>, room: &Arc<Room>) -> SubscribeServiceServer<Subscribe> {
+        let (routing, room, links) = (Arc::clone(routing), Arc::clone(room), Arc::clone(&self.links));
+        let ways = Ways { routing, room, links };
+        SubscribeServiceServer::new(Subscribe { ways, pullers: Pullers::default() })
+            .max_encoding_message_size(meridian_model::limits::RPC_BYTES_MAX)
+    }
+
+    fn standings(&self, routing: &Arc<Routing>) -> Arc<Standings> {
+        let (registry, links) = (Arc::clone(&self.registry), Arc::clone(&self.links));
+        Arc::new(Standings { routing: Arc::clone(routing), registry, links })
+    }
+
+    /// What operators are served.
+    fn administration(
+        &self,
+        routing: &Arc<Routing>,
+        standings: &Arc<Standings>,
+    ) -> (AdminServiceServer<Admin>, SubscriptionServiceServer<Subscriptions>) {
+        let admin = Admin {
+            control: Arc::clone(&self.control),
+            routing: Arc::clone(routing),
+            cluster_name: self.config.cluster.name.clone(),
+        };
+        let subscriptions = Subscriptions { admin: admin.clone(), standings: Arc::clone(standings) };
+        (AdminServiceServer::new(admin), SubscriptionServiceServer::new(subscriptions))
+    }
+
     /// Serves the listeners.
     pub(crate) fn serve(&self, listeners: Listeners, life: &Life) -> Vec<JoinHandle<()>> {
         use meridian_model::limits::RPC_BYTES_MAX;
@@ -149,28 +176,9 @@ impl Rooms {
         })
         .max_encoding_message_size(RPC_BYTES_MAX);
         let room = self.dispatch_room();
-        let subscribe = SubscribeServiceServer::new(Subscribe {
-            ways: Ways {
-                routing: Arc::clone(&routing),
-                room: Arc::clone(&room),
-                links: Arc::clone(&self.links),
-            },
-            pullers: Pullers::default(),
-        })
-        .max_encoding_message_size(RPC_BYTES_MAX);
-        let standings = Arc::new(Standings {
-            routing: Arc::clone(&routing),
-            registry: Arc::clone(&self.registry),
-            links: Arc::clone(&self.links),
-        });
-        let admin = Admin {
-            control: Arc::clone(&self.control),
-            routing: Arc::clone(&routing),
-            cluster_name: self.config.cluster.name.clone(),
-        };
-        let subscriptions = Subscriptions { admin: admin.clone(), standings: Arc::clone(&standings) };
-        let subscriptions = SubscriptionServiceServer::new(subscriptions);
-        let admin = AdminServiceServer::new(admin);
+        let subscribe = self.subscribe(&routing, &room);
+        let standings = self.standings(&routing);
+        let (admin, subscriptions) = self.administration(&routing, &standings);
         let metadata = MetadataServiceServer::new(Metadata { routing });
         let peer = PeerServiceServer::new(Peer {
             own: self.own,

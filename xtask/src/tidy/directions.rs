@@ -22,6 +22,7 @@ const ALLOWED: &[Permission] = &[
     ("meridian-config", &["meridian-model", "meridian-raft"]),
     ("meridian-publish", &["meridian-model", "meridian-commitlog"]),
     ("meridian-deliver", &["meridian-model", "meridian-commitlog"]),
+    ("meridian-dispatch", &["meridian-model", "meridian-commitlog", "meridian-deliver", "meridian-proto"]),
     (
         "meridian-daemon",
         &[
@@ -34,6 +35,7 @@ const ALLOWED: &[Permission] = &[
             "meridian-publish",
             "meridian-config",
             "meridian-deliver",
+            "meridian-dispatch",
             "meridian-sdk",
             "meridian-cli",
             "meridian-bench",

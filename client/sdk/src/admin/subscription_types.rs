@@ -222,11 +222,16 @@ fn settings_from_wire(settings: Option<v1::SubscriptionSettings>) -> Result<Subs
     let Some(settings) = settings else { return Ok(SubscriptionSettings::default()) };
     Ok(SubscriptionSettings {
         rules: subscription::rules(&settings).map_err(|why| Error::nonsense(why.message))?,
-        dead_letter_topic: settings.dead_letter_topic,
-        retry_topic: settings.retry_topic,
+        dead_letter_topic: settings.dead_letter_topic.map(short),
+        retry_topic: settings.retry_topic.map(short),
         durable: settings.durable.unwrap_or(true),
         idle_ms_max: settings.idle_ms_max,
     })
+}
+
+/// A topic as people name it: without what is `default`.
+fn short(topic: String) -> String {
+    TopicName::parse(&topic).map_or(topic, |name| name.to_string())
 }
 
 pub(super) fn start_to_wire(start: Start) -> SubscriptionStart {

@@ -223,7 +223,7 @@ impl Standings {
             from_node: self.routing.own.0,
             group: group.0,
             subscription: id.0,
-            to: Some(to.clone()),
+            to: Some(*to),
         };
         let unknown = || Failure::new(ErrorReason::Indeterminate, format!("{leader} did not answer in time"));
         let mut client = self.links.client(leader).map_err(|_| Unanswered::NotLeader(None))?;

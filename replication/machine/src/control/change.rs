@@ -177,7 +177,7 @@ pub enum ControlChange {
         /// Where it begins.
         begin: BeginAt,
         /// Its settings.
-        settings: SubscriptionSettings,
+        settings: Box<SubscriptionSettings>,
         /// Makes a retry safe: the same id again.
         request_id: String,
     },
@@ -188,7 +188,7 @@ pub enum ControlChange {
         /// Its name within the topic.
         name: String,
         /// From now on.
-        settings: SubscriptionSettings,
+        settings: Box<SubscriptionSettings>,
         /// Refuse if the subscription has another version.
         expected_version: Option<u64>,
         /// Makes a retry safe.

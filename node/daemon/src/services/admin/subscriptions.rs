@@ -58,7 +58,7 @@ impl Subscriptions {
             topic: topic.clone(),
             name: name.clone(),
             begin,
-            settings,
+            settings: Box::new(settings),
             request_id: request.request_id,
         };
         let changed = self.admin.change(change).await?;
@@ -120,7 +120,7 @@ impl Subscriptions {
         let change = ControlChange::UpdateSubscription {
             topic: topic.clone(),
             name: name.clone(),
-            settings: settings(request.settings)?,
+            settings: Box::new(settings(request.settings)?),
             expected_version: requests::expected_version(&request.etag)?,
             request_id: request.request_id,
         };

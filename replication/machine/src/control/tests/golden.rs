@@ -70,13 +70,13 @@ fn changes() -> Vec<ControlChange> {
             topic: topic("t"),
             name: "s".into(),
             begin: BeginAt::Time(UnixMs(300)),
-            settings: settings(),
+            settings: Box::new(settings()),
             request_id: id(),
         },
         ControlChange::UpdateSubscription {
             topic: topic("t"),
             name: "s".into(),
-            settings: SubscriptionSettings::default(),
+            settings: Box::default(),
             expected_version: Some(9),
             request_id: id(),
         },
@@ -259,7 +259,7 @@ fn subscribed() -> Cluster {
         topic: topic("t"),
         name: "z".into(),
         begin: BeginAt::Offset(Offset(300)),
-        settings: settings(),
+        settings: Box::new(settings()),
         request_id: String::new(),
     });
     cluster

@@ -12,7 +12,7 @@ pub(super) fn subscribe(name: &str, subscription: &str, request_id: &str) -> Con
         topic: topic(name),
         name: subscription.into(),
         begin: BeginAt::Earliest,
-        settings: SubscriptionSettings::default(),
+        settings: Box::default(),
         request_id: request_id.into(),
     }
 }
@@ -30,7 +30,7 @@ fn change(name: &str, subscription: &str, settings: SubscriptionSettings) -> Con
     ControlChange::UpdateSubscription {
         topic: topic(name),
         name: subscription.into(),
-        settings,
+        settings: Box::new(settings),
         expected_version: None,
         request_id: String::new(),
     }

@@ -27,7 +27,13 @@ pub(super) fn change(
                 more => format!("s{}", more % 3),
             };
             let settings = settings(dice, model, &topic, SubscriptionRules::default().kind);
-            ControlChange::CreateSubscription { topic, name, begin: begin(dice), settings, request_id }
+            ControlChange::CreateSubscription {
+                topic,
+                name,
+                begin: begin(dice),
+                settings: settings.into(),
+                request_id,
+            }
         }
         12..=18 => {
             let (topic, name, known) = named(dice, model);
@@ -41,7 +47,13 @@ pub(super) fn change(
                 settings.rules.kind = SubscriptionKind::Failover;
             }
             let expected_version = version_of(dice, known.map_or(0, |known| known.version));
-            ControlChange::UpdateSubscription { topic, name, settings, expected_version, request_id }
+            ControlChange::UpdateSubscription {
+                topic,
+                name,
+                settings: settings.into(),
+                expected_version,
+                request_id,
+            }
         }
         _ => {
             let (topic, name, known) = named(dice, model);
@@ -67,7 +79,13 @@ fn directed(dice: &mut Dice<'_>, model: &Model, request_id: String) -> ControlCh
     if roll >= 5 {
         settings.retry = model.topics.keys().find(|to| to.tenant() != topic.tenant()).cloned();
     }
-    ControlChange::CreateSubscription { topic, name, begin: begin(dice), settings, request_id }
+    ControlChange::CreateSubscription {
+        topic,
+        name,
+        begin: begin(dice),
+        settings: settings.into(),
+        request_id,
+    }
 }
 
 fn begin(dice: &mut Dice<'_>) -> BeginAt {
@@ -84,8 +102,11 @@ fn topic(dice: &mut Dice<'_>, model: &Model) -> TopicName {
     let roll = dice.roll();
     let deleting = roll % 16 == 1;
     let fit: Vec<&Topic> = model.topics.values().filter(|topic| topic.deleting == deleting).collect();
-    let found =
-        if roll % 16 == 0 { None } else { dice.pick(fit.into_iter()).or(model.topics.values().next()) };
+    let found = if roll.is_multiple_of(16) {
+        None
+    } else {
+        dice.pick(fit.into_iter()).or(model.topics.values().next())
+    };
     found.map_or_else(|| super::super::topic("nothing"), |topic| topic.name.clone())
 }
 
@@ -144,7 +165,7 @@ fn settings(
             rules.attempts_max = Some(if roll < 40 { 0 } else { 2 });
             settings.dead_letter = Some(destination(which, model, topic));
         }
-        50..=55 => settings.retry = Some(destination(which, model, topic)),
+        50..=59 => settings.retry = Some(destination(which, model, topic)),
         _ => {}
     }
     settings
@@ -159,7 +180,7 @@ fn destination(which: u64, model: &Model, from: &TopicName) -> TopicName {
         4..=5 => model.topics.values().find(|topic| topic.name.tenant() != from.tenant()),
         _ => model.topics.values().find(|topic| same(topic) && !topic.deleting),
     };
-    let fallback = || model.topics.values().find(|topic| topic.name != *from && which % 8 > 0);
+    let fallback = || model.topics.values().find(|topic| topic.name != *from && !which.is_multiple_of(8));
     let nowhere =
         || TopicName::new(from.tenant(), from.namespace(), "nowhere").unwrap_or_else(|_| from.clone());
     found.or_else(fallback).map_or_else(nowhere, |topic| topic.name.clone())
