@@ -16,7 +16,7 @@ type Lie = (Met, Event, fn(&Refusal) -> bool);
 
 pub(super) fn say(dice: &mut Dice<'_>, world: &mut World<'_>) -> Result<(), String> {
     let Some(number) = connected(dice, world) else { return Ok(()) };
-    let (consumer, manner, pick) = (world.clients[number].id, dice.below(26), dice.roll());
+    let (consumer, manner, pick) = (world.clients[number].id, dice.below(32), dice.roll());
     let lie = match manner {
         0..=3 | 11 | 12 | 16..24 => about_messages(consumer, manner, pick, world),
         24.. => about_lanes(consumer, manner, pick, world),
@@ -84,7 +84,7 @@ fn about_lanes(consumer: ConsumerId, manner: u64, pick: u64, world: &World<'_>) 
     let right = |r: &Refusal| matches!(r, Refusal::NotHeld { .. } | Refusal::StaleOwner { .. });
     let said = Said { consumer, request: 0, under: now, about: vec![wrong] };
     Some(match manner {
-        24 => (Met::BadLane, ack(consumer, wrong, now), right),
+        24..=27 => (Met::BadLane, ack(consumer, wrong, now), right),
         _ => (Met::BadLane, Event::Nack(said), |r| {
             matches!(r, Refusal::NotHeld { .. } | Refusal::Foreign { .. } | Refusal::StaleOwner { .. })
         }),

@@ -26,18 +26,18 @@ impl Dice<'_> {
 pub(super) fn step(cell: &super::run::Cell, world: &mut World<'_>) -> Result<(), String> {
     let mut dice = Dice(cell.iter());
     match dice.roll() {
-        0..=21 => append(&mut dice, world),
-        22..=47 => join(&mut dice, world),
-        48..=52 => leave(&mut dice, world),
-        53..=57 => drain(&mut dice, world),
-        58..=79 => credit(&mut dice, world),
-        80..=124 => super::speech::say(&mut dice, world),
-        125..=149 | 245.. => super::bad::say(&mut dice, world),
-        150..=170 => {
+        0..=25 => append(&mut dice, world),
+        26..=37 => join(&mut dice, world),
+        38..=40 => leave(&mut dice, world),
+        41..=42 => drain(&mut dice, world),
+        43..=60 => credit(&mut dice, world),
+        61..=124 => super::speech::say(&mut dice, world),
+        125..=148 | 249.. => super::bad::say(&mut dice, world),
+        149..=180 => {
             let fails = dice.below(10) == 0;
             world.answer_read(fails).map(drop)
         }
-        171..=205 => {
+        181..=212 => {
             let outcome = match dice.below(8) {
                 0 => Outcome::Unavailable,
                 1 => Outcome::UnknownApplied,
@@ -49,11 +49,11 @@ pub(super) fn step(cell: &super::run::Cell, world: &mut World<'_>) -> Result<(),
             let _ = world.answer_commit(outcome)? || world.answer_begin(applies)?;
             world.answer_own(outcome).map(drop)
         }
-        206..=212 => seek(&mut dice, world),
-        213 => trim(&mut dice, world),
-        214..=219 => change_leader(&mut dice, world),
-        223 => world.begin_for_another(),
-        220..=222 => {
+        213..=214 => seek(&mut dice, world),
+        215 => trim(&mut dice, world),
+        216..=218 => change_leader(&mut dice, world),
+        222 => world.begin_for_another(),
+        219..=221 => {
             world.met.met(Met::OpOutbox);
             world.replica.move_letters(world.now, 1 + dice.below(2) as usize);
             world.outbox()
@@ -88,7 +88,7 @@ fn change_leader(dice: &mut Dice<'_>, world: &mut World<'_>) -> Result<(), Strin
     Ok(())
 }
 
-fn append(dice: &mut Dice<'_>, world: &mut World<'_>) -> Result<(), String> {
+pub(super) fn append(dice: &mut Dice<'_>, world: &mut World<'_>) -> Result<(), String> {
     world.met.met(Met::OpAppend);
     let count = 1 + dice.below(BATCH_MAX as u64);
     let messages: Vec<(u64, u32)> =
@@ -96,14 +96,14 @@ fn append(dice: &mut Dice<'_>, world: &mut World<'_>) -> Result<(), String> {
     let stamp = world.now.max(world.replica.stamp());
     let manner = dice.below(8);
     let deliver_at = match manner {
-        0 | 1 => {
+        0..=2 => {
             world.met.met(Met::OpAppendDelayed);
-            stamp + 1 + dice.below(60)
+            stamp + 1 + dice.below(30)
         }
         _ => 0,
     };
     let expire_at = match manner {
-        1 | 2 => {
+        2 | 3 => {
             world.met.met(Met::OpAppendExpiring);
             stamp + dice.below(80)
         }

@@ -6,7 +6,7 @@ use super::answers::Outcome;
 use super::coverage::{Coverage, Met};
 use super::judge::ensure;
 use super::judge::times::ATTEMPTS_AMPLE;
-use super::operation::{self, grant, rejoin};
+use super::operation::{self, Dice, grant, rejoin};
 use super::world::World;
 use crate::subscription::{DispatchBounds, Event, KeyRange, Leaving};
 
@@ -60,10 +60,25 @@ pub(super) fn run(tape: &[Cell], met: &mut Coverage) -> Result<(), String> {
     if kind == SubscriptionKind::KeyShared && first[2].is_multiple_of(2) {
         world.clients.iter_mut().zip(0u16..).for_each(|(client, number)| client.ranges = vec![part(number)]);
     }
+    begin(&first, &mut world)?;
     for cell in tape.iter().skip(1) {
         operation::step(cell, &mut world)?;
     }
     heal(&mut world)
+}
+
+/// Some consumers and messages are there already.
+fn begin(cell: &Cell, world: &mut World<'_>) -> Result<(), String> {
+    for number in 0..2 {
+        rejoin(number, world)?;
+        if world.clients[number].connected {
+            grant(number, 12, 1_000, world)?;
+        }
+    }
+    for rest in [&cell[4..10], &cell[10..]] {
+        operation::append(&mut Dice(rest.iter()), world)?;
+    }
+    Ok(())
 }
 
 /// The keys of one consumer of three. There are more, who want some that are another's.
