@@ -110,7 +110,7 @@ impl<'m> World<'m> {
             Action::Settle { token, mandate, settlement } => {
                 ensure(self.commit.is_none(), || "a second settlement in flight".into())?;
                 self.look_at(&settlement);
-                self.commit = Some((token, mandate, settlement));
+                self.commit = Some((token, mandate, *settlement));
             }
             Action::Own { token, consumer } => self.own = Some((token, consumer)),
             Action::Begin(token) => self.begin = Some(token),
