@@ -62,8 +62,8 @@ mod switch {
         FloorTooHigh,
         /// After an unknown outcome a failed attempt is named again, whether it counted or not.
         LooksAway,
-        /// What is too much for one settlement is settled from above.
-        SettlesFromAbove,
+        /// What is too much for one settlement is not settled from below.
+        SettlesInDisorder,
         /// Delayed messages are acked as if they were of the main lane.
         AcksOtherLane,
     }
@@ -97,7 +97,7 @@ mod switch {
             Mutant::PassedUnnamed,
             Mutant::FloorTooHigh,
             Mutant::LooksAway,
-            Mutant::SettlesFromAbove,
+            Mutant::SettlesInDisorder,
             Mutant::AcksOtherLane,
         ];
     }

@@ -130,8 +130,8 @@ impl Pending {
         }
         let mut items: Vec<(Place, Item)> = self.named().collect();
         items.sort_unstable_by_key(|(place, _)| *place);
-        if planted!(SettlesFromAbove) {
-            items.reverse();
+        if planted!(SettlesInDisorder) {
+            items.sort_by_key(|(_, item)| !matches!(item, Item::Passed(_)));
         }
         let mut parts: VecDeque<Pending> = items.chunks(items_max.max(1)).map(Pending::of).collect();
         if let Some(last) = parts.back_mut() {

@@ -47,13 +47,15 @@ pub(super) fn step(cell: &super::run::Cell, world: &mut World<'_>) -> Result<(),
             };
             let applies = dice.below(2) == 0;
             let _ = world.answer_commit(outcome)? || world.answer_begin(applies)?;
-            world.answer_own(outcome).map(drop)
+            let owned =
+                [Outcome::Unavailable, Outcome::UnknownApplied, Outcome::UnknownLost, Outcome::Committed];
+            world.answer_own(owned[dice.below(4) as usize]).map(drop)
         }
-        213..=214 => seek(&mut dice, world),
-        215 => trim(&mut dice, world),
-        216..=218 => change_leader(&mut dice, world),
-        222 => world.begin_for_another(),
-        219..=221 => {
+        213..=216 => seek(&mut dice, world),
+        217 => trim(&mut dice, world),
+        218..=222 => change_leader(&mut dice, world),
+        223..=224 => world.begin_for_another(),
+        225..=227 => {
             world.met.met(Met::OpOutbox);
             world.replica.move_letters(world.now, 1 + dice.below(2) as usize);
             world.outbox()
@@ -249,7 +251,11 @@ fn seek(dice: &mut Dice<'_>, world: &mut World<'_>) -> Result<(), String> {
     let to = start + dice.roll() * (end - start) / 255;
     let standing = world.replica.seek(world.now, to);
     world.judge.sought();
-    world.tell(Event::Sought(Box::new(standing)))
+    world.tell(Event::Sought(Box::new(standing)))?;
+    match dice.below(2) {
+        0 => world.answer_commit(Outcome::Committed).map(drop),
+        _ => Ok(()),
+    }
 }
 
 fn trim(dice: &mut Dice<'_>, world: &mut World<'_>) -> Result<(), String> {

@@ -44,14 +44,13 @@ pub(super) fn small() -> DispatchBounds {
 /// Runs a tape. Its first cell says of which kind the subscription is.
 pub(super) fn run(tape: &[Cell], met: &mut Coverage) -> Result<(), String> {
     let first = tape.first().copied().unwrap_or_default();
-    let (kind, is) = match first[0] % 4 {
-        0 => (SubscriptionKind::Exclusive, Met::KindExclusive),
-        1 => (SubscriptionKind::Failover, Met::KindFailover),
-        2 => (SubscriptionKind::Shared, Met::KindShared),
-        _ => (SubscriptionKind::KeyShared, Met::KindKeyShared),
+    let kind = match first[0] % 4 {
+        0 => SubscriptionKind::Exclusive,
+        1 => SubscriptionKind::Failover,
+        2 => SubscriptionKind::Shared,
+        _ => SubscriptionKind::KeyShared,
     };
-    met.met(is);
-    let attempts_max = Some(u32::from(first[1] % 3) + 1).filter(|_| first[1] >= 32);
+    let attempts_max = Some([1, 1, 2, 3][usize::from(first[1] % 4)]).filter(|_| first[1] >= 32);
     let backoff = Backoff::Exponential { first_ms: 15, max_ms: 60 };
     let rules = SubscriptionRules { kind, lease_ms: 40, backoff, attempts_max };
     let attempts_max = if first[3].is_multiple_of(4) { FEW_ATTEMPTS } else { ATTEMPTS_AMPLE };

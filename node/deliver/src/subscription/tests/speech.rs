@@ -25,10 +25,10 @@ pub(super) fn say(dice: &mut Dice<'_>, world: &mut World<'_>) -> Result<(), Stri
     let same = holds.iter().filter(|(_, hold)| hold.under == under).map(|(offset, _)| *offset);
     let offsets: Vec<u64> = same.skip(pick as usize % 3).take(many as usize).collect();
     match manner {
-        0..=5 => ack(number, under, &offsets, world),
-        6..=9 if world.kind.is_owned() => cumulative(number, under, &offsets, world),
-        6..=13 => nack(number, under, &offsets, world),
-        14..=18 => extend(number, under, &offsets, world),
+        0..=3 => ack(number, under, &offsets, world),
+        4..=7 if world.kind.is_owned() => cumulative(number, under, &offsets, world),
+        4..=15 => nack(number, under, &offsets, world),
+        16..=18 => extend(number, under, &offsets, world),
         _ => heartbeat(number, world),
     }
 }
