@@ -16,9 +16,9 @@ type Lie = (Met, Event, fn(&Refusal) -> bool);
 
 pub(super) fn say(dice: &mut Dice<'_>, world: &mut World<'_>) -> Result<(), String> {
     let Some(number) = connected(dice, world) else { return Ok(()) };
-    let (consumer, manner, pick) = (world.clients[number].id, dice.below(36), dice.roll());
+    let (consumer, manner, pick) = (world.clients[number].id, dice.below(40), dice.roll());
     let lie = match manner {
-        0..=3 | 11 | 12 | 16..=25 => about_messages(consumer, manner, pick, world),
+        0..=3 | 11 | 12 | 16..=25 | 36.. => about_messages(consumer, manner, pick, world),
         27..=31 => about_lanes(consumer, manner, pick, world),
         4..=6 | 13 | 14 | 26 => about_epochs(consumer, manner, pick, world),
         _ => about_more(consumer, manner, pick, world),
@@ -51,7 +51,7 @@ fn about_messages(consumer: ConsumerId, manner: u64, pick: u64, world: &World<'_
         0 => (Met::BadNeverDelivered, about(open, now), |r| {
             matches!(r, Refusal::NotHeld { .. } | Refusal::StaleOwner { .. })
         }),
-        1 | 2 | 16..=20 | 24 | 25 => {
+        1 | 2 | 16..=20 | 24 | 25 | 36 | 37 => {
             let others = world.judge.held.iter().filter(|(_, (holder, _))| *holder != consumer);
             let others = others.map(|(offset, _)| *offset).filter(|o| world.dispatcher.is_held(Offset(*o)));
             let others: Vec<u64> = others.collect();
@@ -59,7 +59,7 @@ fn about_messages(consumer: ConsumerId, manner: u64, pick: u64, world: &World<'_
             let right = |r: &Refusal| matches!(r, Refusal::Foreign { .. } | Refusal::StaleOwner { .. });
             (Met::BadForeign, about(*offset, now), right)
         }
-        3 | 11 | 12 | 21..=23 => {
+        3 | 11 | 12 | 21..=23 | 38 | 39 => {
             let failed = world.judge.tried.iter().filter(|(_, (_, failed))| *failed);
             let lost = failed
                 .filter_map(|(offset, _)| Some((*offset, world.dispatcher.taken_from(Offset(*offset))?)));

@@ -51,11 +51,11 @@ pub(super) fn step(cell: &super::run::Cell, world: &mut World<'_>) -> Result<(),
                 [Outcome::Unavailable, Outcome::UnknownApplied, Outcome::UnknownLost, Outcome::Committed];
             world.answer_own(owned[dice.below(4) as usize]).map(drop)
         }
-        213..=216 => seek(&mut dice, world),
-        217 => trim(&mut dice, world),
-        218..=222 => change_leader(&mut dice, world),
-        223..=224 => world.begin_for_another(),
-        225..=227 => {
+        213..=215 => seek(&mut dice, world),
+        216 => trim(&mut dice, world),
+        217..=221 => change_leader(&mut dice, world),
+        222..=223 => world.begin_for_another(),
+        224..=227 => {
             world.met.met(Met::OpOutbox);
             world.replica.move_letters(world.now, 1 + dice.below(2) as usize);
             world.outbox()
@@ -78,7 +78,7 @@ fn change_leader(dice: &mut Dice<'_>, world: &mut World<'_>) -> Result<(), Strin
     let back: Vec<usize> = (0..world.clients.len()).filter(connected).collect();
     world.change_leader(dice.below(2) == 0)?;
     for number in back {
-        let (returns, done) = (dice.below(2) == 0, dice.below(2) == 0);
+        let (returns, done) = (dice.below(4) > 0, dice.below(4) > 0);
         if returns {
             rejoin(number, world)?;
         }
@@ -129,18 +129,32 @@ pub(super) fn join(dice: &mut Dice<'_>, world: &mut World<'_>) -> Result<(), Str
     if !keeps {
         client.holds.clear();
     }
-    rejoin(number, world)
+    rejoin_with(number, dice.below(2) == 0, world)
 }
 
 /// A consumer comes, or comes back with what it holds.
 pub(super) fn rejoin(number: usize, world: &mut World<'_>) -> Result<(), String> {
+    rejoin_with(number, false, world)
+}
+
+/// A message that another consumer has.
+fn held_by_another(id: meridian_model::ConsumerId, world: &World<'_>) -> Option<u64> {
+    let others = world.judge.held.iter().filter(|(_, (holder, until))| *holder != id && *until > world.now);
+    others.map(|(offset, _)| *offset).find(|offset| world.dispatcher.is_held(Offset(*offset)))
+}
+
+/// `covets`: it says that it holds another one's message, too.
+fn rejoin_with(number: usize, covets: bool, world: &mut World<'_>) -> Result<(), String> {
     let client = &world.clients[number];
     let (id, again) = (client.id, client.connected || client.lost_at.is_some());
     let seek_epoch = client.holds.values().map(|hold| hold.under.seek).max().unwrap_or_default();
     let of_epoch = client.holds.iter().filter(|(_, hold)| hold.under.seek == seek_epoch);
     let holds =
         of_epoch.map(|(offset, _)| world.replica.place(*offset)).take(world.bounds.unacked_consumer_max);
-    let holds: Vec<Place> = holds.collect();
+    let mut holds: Vec<Place> = holds.collect();
+    if covets && let Some(other) = held_by_another(id, world) {
+        holds.push(world.replica.place(other));
+    }
     let (priority, ranges) = (client.priority, client.ranges.clone());
     let join = Join {
         consumer: id,
@@ -252,9 +266,9 @@ fn seek(dice: &mut Dice<'_>, world: &mut World<'_>) -> Result<(), String> {
     let standing = world.replica.seek(world.now, to);
     world.judge.sought();
     world.tell(Event::Sought(Box::new(standing)))?;
-    match dice.below(2) {
-        0 => world.answer_commit(Outcome::Committed).map(drop),
-        _ => Ok(()),
+    match dice.below(4) {
+        0 => Ok(()),
+        _ => world.answer_commit(Outcome::Committed).map(drop),
     }
 }
 
