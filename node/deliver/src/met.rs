@@ -24,6 +24,11 @@ macro_rules! met {
                 self.0[met as usize] += 1;
             }
 
+            pub(super) fn and(mut self, other: Self) -> Self {
+                self.0.iter_mut().zip(other.0).for_each(|(count, more)| *count += more);
+                self
+            }
+
             pub(super) fn rarer_than(&self, least: u64) -> Vec<String> {
                 let rare = ALL.iter().filter(|m| self.0[**m as usize] < least);
                 rare.map(|m| format!("{m:?}: {}", self.0[*m as usize])).collect()

@@ -62,13 +62,15 @@ mod switch {
         FloorTooHigh,
         /// After an unknown outcome a failed attempt is named again, whether it counted or not.
         LooksAway,
+        /// What is too much for one settlement is not settled from below.
+        SettlesInDisorder,
         /// Delayed messages are acked as if they were of the main lane.
         AcksOtherLane,
     }
 
     impl Mutant {
         /// Every fault.
-        pub const ALL: [Mutant; 27] = [
+        pub const ALL: [Mutant; 28] = [
             Mutant::AckForgotten,
             Mutant::ConfirmsEarly,
             Mutant::UnknownIsCommitted,
@@ -95,6 +97,7 @@ mod switch {
             Mutant::PassedUnnamed,
             Mutant::FloorTooHigh,
             Mutant::LooksAway,
+            Mutant::SettlesInDisorder,
             Mutant::AcksOtherLane,
         ];
     }

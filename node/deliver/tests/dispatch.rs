@@ -73,7 +73,7 @@ impl Daemon {
                 Some(Event::Due { fetch, batches, next: page.next, due_next: page.due_next })
             }
             Action::Settle { token, mandate, settlement } => {
-                let done = block_on(log.settle(GROUP, vec![(mandate, settlement)]));
+                let done = block_on(log.settle(GROUP, vec![(mandate, *settlement)]));
                 Some(match done.map(|outcomes| outcomes[0]) {
                     Ok(Ok(done)) => {
                         Event::Committed { token, stamp: done.stamp, outbox_room: done.outbox_room }

@@ -68,8 +68,8 @@ pub enum Action {
         token: Token,
         /// On whose behalf.
         mandate: Mandate,
-        /// What is decided.
-        settlement: Settlement,
+        /// What is decided. Boxed, because there is one in a round and a delivery for each message.
+        settlement: Box<Settlement>,
     },
     /// Commit who owns the partition.
     Own {

@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use meridian_model::subscription::{DeadLetter, DelayedRange, DelayedSettlement, Nack, Settlement};
-use meridian_model::{LogId, Offset, OffsetRanges, Place, UnixMs};
+use meridian_model::{LogId, Offset, OffsetRange, OffsetRanges, Place, UnixMs};
 
-use super::places::first_of;
 use super::{Places, Seat, one};
 use crate::subscription::Token;
 
@@ -51,6 +50,16 @@ pub(in crate::subscription) struct InFlight {
     pub(in crate::subscription) floor: Option<Place>,
     /// The seek epoch under which it was decided.
     pub(in crate::subscription) seek_epoch: u64,
+}
+
+/// One of the things that a settlement names, by its first place.
+#[derive(Clone, Copy, Debug)]
+enum Item {
+    Acked(DelayedRange),
+    Expired(DelayedRange),
+    Passed(OffsetRange),
+    Nacked(UnixMs),
+    Dead(LogId),
 }
 
 impl InFlight {
@@ -113,26 +122,53 @@ impl Pending {
         }
     }
 
-    /// Takes it apart, so that none names more than `items_max`. Whoever asked is answered after the last one.
-    pub(in crate::subscription) fn split(mut self, items_max: usize) -> VecDeque<Pending> {
-        let (mut parts, items_max) = (VecDeque::new(), items_max.max(1));
-        while self.items() > items_max {
-            let mut part = Pending::default();
-            // In order: whoever passes a message passed those before it.
-            while part.passed.ranges() < items_max
-                && let Some(range) = first_of(&self.passed)
-            {
-                self.passed.remove(range);
-                part.passed.insert(range);
-            }
-            part.nacked = split_map(&mut self.nacked, items_max - part.items());
-            part.dead = split_map(&mut self.dead, items_max - part.items());
-            part.acked = self.acked.split(items_max - part.items());
-            part.expired = self.expired.split(items_max - part.items());
-            parts.push_back(part);
+    /// Takes it apart, so that none names more than `items_max`. In the order of places: whatever is settled of it is
+    /// settled from below, so it leaves no more holes than all of it. Whoever asked is answered after the last one.
+    pub(in crate::subscription) fn split(self, items_max: usize) -> VecDeque<Pending> {
+        if self.items() <= items_max {
+            return VecDeque::from([self]);
         }
-        parts.push_back(self);
+        let mut items: Vec<(Place, Item)> = self.named().collect();
+        items.sort_unstable_by_key(|(place, _)| *place);
+        if planted!(SettlesInDisorder) {
+            items.sort_by_key(|(_, item)| !matches!(item, Item::Passed(_)));
+        }
+        let mut parts: VecDeque<Pending> = items.chunks(items_max.max(1)).map(Pending::of).collect();
+        if let Some(last) = parts.back_mut() {
+            (last.requests, last.keys) = (self.requests, self.keys);
+            (last.main, last.delayed, last.stamp_wanted) = (self.main, self.delayed, self.stamp_wanted);
+        }
         parts
+    }
+
+    fn named(&self) -> impl Iterator<Item = (Place, Item)> + '_ {
+        let from = |places: &DelayedRange| Place { deliver_at: places.deliver_at, offset: places.range.from };
+        let acked = self.acked.iter().map(move |places| (from(&places), Item::Acked(places)));
+        let expired = self.expired.iter().map(move |places| (from(&places), Item::Expired(places)));
+        let passed = self.passed.iter().map(|range| (Place::main(range.from), Item::Passed(range)));
+        let nacked = self.nacked.iter().map(|(place, not_before)| (*place, Item::Nacked(*not_before)));
+        let dead = self.dead.iter().map(|(place, to)| (*place, Item::Dead(*to)));
+        acked.chain(expired).chain(passed).chain(nacked).chain(dead)
+    }
+
+    fn of(items: &[(Place, Item)]) -> Self {
+        let mut pending = Self::default();
+        for (place, item) in items {
+            match item {
+                Item::Acked(places) => pending.acked.insert(*places),
+                Item::Expired(places) => pending.expired.insert(*places),
+                Item::Passed(range) => {
+                    pending.passed.insert(*range);
+                }
+                Item::Nacked(not_before) => {
+                    pending.nacked.insert(*place, *not_before);
+                }
+                Item::Dead(to) => {
+                    pending.dead.insert(*place, *to);
+                }
+            }
+        }
+        pending
     }
 
     /// What consumers said is done did not fail.
@@ -175,15 +211,8 @@ impl Pending {
 /// Nothing in the delayed lane comes before.
 pub(in crate::subscription) const DELAYED_FIRST: Place = Place { deliver_at: UnixMs(1), offset: Offset(0) };
 
-fn split_map<T>(map: &mut BTreeMap<Place, T>, most: usize) -> BTreeMap<Place, T> {
-    let rest = map.keys().nth(most).copied().map(|place| map.split_off(&place)).unwrap_or_default();
-    std::mem::replace(map, rest)
-}
-
 #[cfg(test)]
 mod tests {
-    use meridian_model::OffsetRange;
-
     use super::*;
 
     #[test]
@@ -203,6 +232,12 @@ mod tests {
         let parts = pending.split(4);
         assert_eq!(parts.iter().map(Pending::items).collect::<Vec<_>>(), [4, 4, 4, 4, 2]);
         assert_eq!(parts.iter().map(|part| part.requests.len()).collect::<Vec<_>>(), [0, 0, 0, 0, 1]);
+        let last = |part: &Pending| part.named().map(|(place, _)| place).max();
+        let first = |part: &Pending| part.named().map(|(place, _)| place).min();
+        assert!(
+            parts.iter().zip(parts.iter().skip(1)).all(|(one, next)| last(one) < first(next)),
+            "from below"
+        );
         let mut again = Pending::default();
         parts.into_iter().for_each(|part| again.absorb(part));
         assert_eq!(again.settlement(None), whole);

@@ -60,7 +60,7 @@ impl Places {
     /// The first one of the delayed lane.
     pub(in crate::subscription) fn first_delayed(&self) -> Option<Place> {
         let (deliver_at, set) = self.lanes.range(UnixMs(1)..).next()?;
-        first_of(set).map(|range| Place { deliver_at: *deliver_at, offset: range.from })
+        set.iter().next().map(|range| Place { deliver_at: *deliver_at, offset: range.from })
     }
 
     /// Takes out what lies before a place.
@@ -83,24 +83,6 @@ impl Places {
         }
     }
 
-    /// Takes out so many ranges at most, the first ones.
-    pub(in crate::subscription) fn split(&mut self, ranges_max: usize) -> Self {
-        let mut taken = Self::default();
-        while taken.ranges < ranges_max
-            && let Some(mut first) = self.lanes.first_entry()
-            && let Some(range) = first_of(first.get())
-        {
-            let deliver_at = *first.key();
-            first.get_mut().remove(range);
-            if first.get().is_empty() {
-                first.remove();
-            }
-            self.ranges -= 1;
-            taken.insert(DelayedRange { deliver_at, range });
-        }
-        taken
-    }
-
     /// Adds all of another set.
     pub(in crate::subscription) fn absorb(&mut self, other: Self) {
         match self.is_empty() {
@@ -108,11 +90,6 @@ impl Places {
             false => other.iter().for_each(|places| self.insert(places)),
         }
     }
-}
-
-/// The first range of a set.
-pub(in crate::subscription) fn first_of(set: &OffsetRanges) -> Option<OffsetRange> {
-    set.iter().next()
 }
 
 fn ranges(deliver_at: UnixMs, set: &OffsetRanges) -> impl Iterator<Item = DelayedRange> + '_ {
@@ -149,15 +126,5 @@ mod tests {
         assert_eq!(places.ranges(), 3);
         places.remove_before(Place { deliver_at: UnixMs(6), offset: Offset(7) });
         assert_eq!((places.ranges(), places.iter().next()), (1, Some(at(7, 0, 1))));
-    }
-
-    #[test]
-    fn the_first_ranges_are_taken_out() {
-        let mut places = places(&[at(0, 1, 2), at(0, 4, 5), at(5, 1, 9)]);
-        let first = places.split(2);
-        assert_eq!((first.ranges(), places.ranges()), (2, 1));
-        assert_eq!(places.iter().next(), Some(at(5, 1, 9)));
-        assert_eq!(places.split(9).ranges(), 1);
-        assert!(places.is_empty());
     }
 }

@@ -113,7 +113,8 @@ impl Dispatcher {
         for place in join.holds.iter().copied() {
             let held = self.leases.get(place.offset).map(|held| (held.seat, held.message.place()));
             let mine = held == Some((seat, place));
-            if !mine && !(may && held.is_none() && self.claimed(place, seat, until)) {
+            let kept = mine || (may && held.is_none() && self.claimed(place, seat, until));
+            if !kept {
                 out.push(Action::Revoke { consumer: join.consumer, place, why: Revoked::NotKept });
             }
         }

@@ -48,7 +48,7 @@ impl Dispatcher {
     fn send(&mut self, mut rest: VecDeque<Pending>, seek_epoch: u64, out: &mut Vec<Action>) {
         let Some(pending) = rest.pop_front() else { return };
         let floor = self.delayed_floor(&pending, &rest);
-        let settlement = pending.settlement(floor);
+        let settlement = Box::new(pending.settlement(floor));
         let token = Token(self.number());
         self.in_flight = Some(InFlight { token, pending, rest, floor, seek_epoch });
         out.push(Action::Settle { token, mandate: self.mandate(), settlement });

@@ -16,11 +16,11 @@ type Lie = (Met, Event, fn(&Refusal) -> bool);
 
 pub(super) fn say(dice: &mut Dice<'_>, world: &mut World<'_>) -> Result<(), String> {
     let Some(number) = connected(dice, world) else { return Ok(()) };
-    let (consumer, manner, pick) = (world.clients[number].id, dice.below(26), dice.roll());
+    let (consumer, manner, pick) = (world.clients[number].id, dice.below(40), dice.roll());
     let lie = match manner {
-        0..=3 | 11 | 12 | 16..24 => about_messages(consumer, manner, pick, world),
-        24.. => about_lanes(consumer, manner, pick, world),
-        4..=6 | 13 | 14 => about_epochs(consumer, manner, pick, world),
+        0..=3 | 11 | 12 | 16..=25 | 36.. => about_messages(consumer, manner, pick, world),
+        27..=31 => about_lanes(consumer, manner, pick, world),
+        4..=6 | 13 | 14 | 26 => about_epochs(consumer, manner, pick, world),
         _ => about_more(consumer, manner, pick, world),
     };
     let Some((met, event, right)) = lie else { return Ok(()) };
@@ -51,7 +51,7 @@ fn about_messages(consumer: ConsumerId, manner: u64, pick: u64, world: &World<'_
         0 => (Met::BadNeverDelivered, about(open, now), |r| {
             matches!(r, Refusal::NotHeld { .. } | Refusal::StaleOwner { .. })
         }),
-        1 | 2 | 16..=19 => {
+        1 | 2 | 16..=20 | 24 | 25 | 36 | 37 => {
             let others = world.judge.held.iter().filter(|(_, (holder, _))| *holder != consumer);
             let others = others.map(|(offset, _)| *offset).filter(|o| world.dispatcher.is_held(Offset(*o)));
             let others: Vec<u64> = others.collect();
@@ -59,7 +59,7 @@ fn about_messages(consumer: ConsumerId, manner: u64, pick: u64, world: &World<'_
             let right = |r: &Refusal| matches!(r, Refusal::Foreign { .. } | Refusal::StaleOwner { .. });
             (Met::BadForeign, about(*offset, now), right)
         }
-        3 | 11 | 12 | 20.. => {
+        3 | 11 | 12 | 21..=23 | 38 | 39 => {
             let failed = world.judge.tried.iter().filter(|(_, (_, failed))| *failed);
             let lost = failed
                 .filter_map(|(offset, _)| Some((*offset, world.dispatcher.taken_from(Offset(*offset))?)));
@@ -84,7 +84,7 @@ fn about_lanes(consumer: ConsumerId, manner: u64, pick: u64, world: &World<'_>) 
     let right = |r: &Refusal| matches!(r, Refusal::NotHeld { .. } | Refusal::StaleOwner { .. });
     let said = Said { consumer, request: 0, under: now, about: vec![wrong] };
     Some(match manner {
-        24 => (Met::BadLane, ack(consumer, wrong, now), right),
+        27..=29 => (Met::BadLane, ack(consumer, wrong, now), right),
         _ => (Met::BadLane, Event::Nack(said), |r| {
             matches!(r, Refusal::NotHeld { .. } | Refusal::Foreign { .. } | Refusal::StaleOwner { .. })
         }),
@@ -95,7 +95,7 @@ fn about_epochs(consumer: ConsumerId, manner: u64, pick: u64, world: &World<'_>)
     let (now, open) = (world.dispatcher.epochs(), world.replica.end() + 3);
     let about = |offset: u64, under: Epochs| ack(consumer, place(offset, world), under);
     let lie: Lie = match manner {
-        4 | 13 if world.kind.is_owned() && now.owner > 0 => {
+        4 | 13 | 26 if world.kind.is_owned() && now.owner > 0 => {
             let under = Epochs { owner: now.owner - 1, ..now };
             let held = world.judge.held.keys().nth(pick as usize % world.judge.held.len().max(1));
             (Met::BadStaleOwner, about(held.copied().unwrap_or(open), under), |r| {
@@ -118,7 +118,7 @@ fn about_epochs(consumer: ConsumerId, manner: u64, pick: u64, world: &World<'_>)
 fn about_more(consumer: ConsumerId, manner: u64, pick: u64, world: &World<'_>) -> Option<Lie> {
     let (now, open) = (world.dispatcher.epochs(), world.replica.end() + 3);
     let lie: Lie = match manner {
-        7 if !world.kind.is_owned() => {
+        7 | 34 | 35 if !world.kind.is_owned() => {
             let event = Event::AckCumulative(Said { consumer, request: 0, under: now, about: Offset(pick) });
             (Met::BadCumulativeShared, event, |r| matches!(r, Refusal::CumulativeShared))
         }
@@ -145,6 +145,15 @@ fn about_more(consumer: ConsumerId, manner: u64, pick: u64, world: &World<'_>) -
                 seek_epoch: 0,
             };
             (Met::BadKind, Event::Joined(join), |r| matches!(r, Refusal::OtherKind { .. }))
+        }
+        32 | 33 if world.kind == SubscriptionKind::KeyShared => {
+            let ranges = vec![KeyRange { first: 2, last: 1 }];
+            let (kind, consumer) = (world.kind, ConsumerId::from_u128(77));
+            let (priority, holds, seek_epoch) = (0, Vec::new(), now.seek);
+            let join = Join { consumer, kind, priority, ranges, holds, seek_epoch };
+            (Met::BadRange, Event::Joined(join), |r| {
+                matches!(r, Refusal::RangeTaken | Refusal::RangesMixed | Refusal::TooManyConsumers { .. })
+            })
         }
         15 => {
             let event = Event::Heartbeat(ConsumerId::from_u128(99));

@@ -26,18 +26,18 @@ impl Dice<'_> {
 pub(super) fn step(cell: &super::run::Cell, world: &mut World<'_>) -> Result<(), String> {
     let mut dice = Dice(cell.iter());
     match dice.roll() {
-        0..=21 => append(&mut dice, world),
-        22..=47 => join(&mut dice, world),
-        48..=52 => leave(&mut dice, world),
-        53..=57 => drain(&mut dice, world),
-        58..=79 => credit(&mut dice, world),
-        80..=124 => super::speech::say(&mut dice, world),
-        125..=149 | 245.. => super::bad::say(&mut dice, world),
-        150..=170 => {
+        0..=25 => append(&mut dice, world),
+        26..=37 => join(&mut dice, world),
+        38..=40 => leave(&mut dice, world),
+        41..=42 => drain(&mut dice, world),
+        43..=60 => credit(&mut dice, world),
+        61..=124 => super::speech::say(&mut dice, world),
+        125..=148 | 249.. => super::bad::say(&mut dice, world),
+        149..=180 => {
             let fails = dice.below(10) == 0;
             world.answer_read(fails).map(drop)
         }
-        171..=205 => {
+        181..=212 => {
             let outcome = match dice.below(8) {
                 0 => Outcome::Unavailable,
                 1 => Outcome::UnknownApplied,
@@ -47,13 +47,15 @@ pub(super) fn step(cell: &super::run::Cell, world: &mut World<'_>) -> Result<(),
             };
             let applies = dice.below(2) == 0;
             let _ = world.answer_commit(outcome)? || world.answer_begin(applies)?;
-            world.answer_own(outcome).map(drop)
+            let owned =
+                [Outcome::Unavailable, Outcome::UnknownApplied, Outcome::UnknownLost, Outcome::Committed];
+            world.answer_own(owned[dice.below(4) as usize]).map(drop)
         }
-        206..=212 => seek(&mut dice, world),
-        213 => trim(&mut dice, world),
-        214..=219 => change_leader(&mut dice, world),
-        223 => world.begin_for_another(),
-        220..=222 => {
+        213..=215 => seek(&mut dice, world),
+        216 => trim(&mut dice, world),
+        217..=221 => change_leader(&mut dice, world),
+        222..=223 => world.begin_for_another(),
+        224..=227 => {
             world.met.met(Met::OpOutbox);
             world.replica.move_letters(world.now, 1 + dice.below(2) as usize);
             world.outbox()
@@ -76,7 +78,7 @@ fn change_leader(dice: &mut Dice<'_>, world: &mut World<'_>) -> Result<(), Strin
     let back: Vec<usize> = (0..world.clients.len()).filter(connected).collect();
     world.change_leader(dice.below(2) == 0)?;
     for number in back {
-        let (returns, done) = (dice.below(2) == 0, dice.below(2) == 0);
+        let (returns, done) = (dice.below(4) > 0, dice.below(4) > 0);
         if returns {
             rejoin(number, world)?;
         }
@@ -88,7 +90,7 @@ fn change_leader(dice: &mut Dice<'_>, world: &mut World<'_>) -> Result<(), Strin
     Ok(())
 }
 
-fn append(dice: &mut Dice<'_>, world: &mut World<'_>) -> Result<(), String> {
+pub(super) fn append(dice: &mut Dice<'_>, world: &mut World<'_>) -> Result<(), String> {
     world.met.met(Met::OpAppend);
     let count = 1 + dice.below(BATCH_MAX as u64);
     let messages: Vec<(u64, u32)> =
@@ -96,14 +98,14 @@ fn append(dice: &mut Dice<'_>, world: &mut World<'_>) -> Result<(), String> {
     let stamp = world.now.max(world.replica.stamp());
     let manner = dice.below(8);
     let deliver_at = match manner {
-        0 | 1 => {
+        0..=2 => {
             world.met.met(Met::OpAppendDelayed);
-            stamp + 1 + dice.below(60)
+            stamp + 1 + dice.below(30)
         }
         _ => 0,
     };
     let expire_at = match manner {
-        1 | 2 => {
+        2 | 3 => {
             world.met.met(Met::OpAppendExpiring);
             stamp + dice.below(80)
         }
@@ -127,18 +129,32 @@ pub(super) fn join(dice: &mut Dice<'_>, world: &mut World<'_>) -> Result<(), Str
     if !keeps {
         client.holds.clear();
     }
-    rejoin(number, world)
+    rejoin_with(number, dice.below(2) == 0, world)
 }
 
 /// A consumer comes, or comes back with what it holds.
 pub(super) fn rejoin(number: usize, world: &mut World<'_>) -> Result<(), String> {
+    rejoin_with(number, false, world)
+}
+
+/// A message that another consumer has.
+fn held_by_another(id: meridian_model::ConsumerId, world: &World<'_>) -> Option<u64> {
+    let others = world.judge.held.iter().filter(|(_, (holder, until))| *holder != id && *until > world.now);
+    others.map(|(offset, _)| *offset).find(|offset| world.dispatcher.is_held(Offset(*offset)))
+}
+
+/// `covets`: it says that it holds another one's message, too.
+fn rejoin_with(number: usize, covets: bool, world: &mut World<'_>) -> Result<(), String> {
     let client = &world.clients[number];
     let (id, again) = (client.id, client.connected || client.lost_at.is_some());
     let seek_epoch = client.holds.values().map(|hold| hold.under.seek).max().unwrap_or_default();
     let of_epoch = client.holds.iter().filter(|(_, hold)| hold.under.seek == seek_epoch);
     let holds =
         of_epoch.map(|(offset, _)| world.replica.place(*offset)).take(world.bounds.unacked_consumer_max);
-    let holds: Vec<Place> = holds.collect();
+    let mut holds: Vec<Place> = holds.collect();
+    if covets && let Some(other) = held_by_another(id, world) {
+        holds.push(world.replica.place(other));
+    }
     let (priority, ranges) = (client.priority, client.ranges.clone());
     let join = Join {
         consumer: id,
@@ -249,7 +265,11 @@ fn seek(dice: &mut Dice<'_>, world: &mut World<'_>) -> Result<(), String> {
     let to = start + dice.roll() * (end - start) / 255;
     let standing = world.replica.seek(world.now, to);
     world.judge.sought();
-    world.tell(Event::Sought(Box::new(standing)))
+    world.tell(Event::Sought(Box::new(standing)))?;
+    match dice.below(4) {
+        0 => Ok(()),
+        _ => world.answer_commit(Outcome::Committed).map(drop),
+    }
 }
 
 fn trim(dice: &mut Dice<'_>, world: &mut World<'_>) -> Result<(), String> {

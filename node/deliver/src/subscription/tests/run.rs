@@ -6,7 +6,7 @@ use super::answers::Outcome;
 use super::coverage::{Coverage, Met};
 use super::judge::ensure;
 use super::judge::times::ATTEMPTS_AMPLE;
-use super::operation::{self, grant, rejoin};
+use super::operation::{self, Dice, grant, rejoin};
 use super::world::World;
 use crate::subscription::{DispatchBounds, Event, KeyRange, Leaving};
 
@@ -44,14 +44,13 @@ pub(super) fn small() -> DispatchBounds {
 /// Runs a tape. Its first cell says of which kind the subscription is.
 pub(super) fn run(tape: &[Cell], met: &mut Coverage) -> Result<(), String> {
     let first = tape.first().copied().unwrap_or_default();
-    let (kind, is) = match first[0] % 4 {
-        0 => (SubscriptionKind::Exclusive, Met::KindExclusive),
-        1 => (SubscriptionKind::Failover, Met::KindFailover),
-        2 => (SubscriptionKind::Shared, Met::KindShared),
-        _ => (SubscriptionKind::KeyShared, Met::KindKeyShared),
+    let kind = match first[0] % 4 {
+        0 => SubscriptionKind::Exclusive,
+        1 => SubscriptionKind::Failover,
+        2 => SubscriptionKind::Shared,
+        _ => SubscriptionKind::KeyShared,
     };
-    met.met(is);
-    let attempts_max = Some(u32::from(first[1] % 3) + 1).filter(|_| first[1] >= 32);
+    let attempts_max = Some([1, 1, 2, 3][usize::from(first[1] % 4)]).filter(|_| first[1] >= 32);
     let backoff = Backoff::Exponential { first_ms: 15, max_ms: 60 };
     let rules = SubscriptionRules { kind, lease_ms: 40, backoff, attempts_max };
     let attempts_max = if first[3].is_multiple_of(4) { FEW_ATTEMPTS } else { ATTEMPTS_AMPLE };
@@ -60,10 +59,25 @@ pub(super) fn run(tape: &[Cell], met: &mut Coverage) -> Result<(), String> {
     if kind == SubscriptionKind::KeyShared && first[2].is_multiple_of(2) {
         world.clients.iter_mut().zip(0u16..).for_each(|(client, number)| client.ranges = vec![part(number)]);
     }
+    begin(&first, &mut world)?;
     for cell in tape.iter().skip(1) {
         operation::step(cell, &mut world)?;
     }
     heal(&mut world)
+}
+
+/// Some consumers and messages are there already.
+fn begin(cell: &Cell, world: &mut World<'_>) -> Result<(), String> {
+    for number in 0..2 {
+        rejoin(number, world)?;
+        if world.clients[number].connected {
+            grant(number, 12, 1_000, world)?;
+        }
+    }
+    for rest in [&cell[4..10], &cell[10..]] {
+        operation::append(&mut Dice(rest.iter()), world)?;
+    }
+    Ok(())
 }
 
 /// The keys of one consumer of three. There are more, who want some that are another's.

@@ -16,19 +16,19 @@ pub(super) fn say(dice: &mut Dice<'_>, world: &mut World<'_>) -> Result<(), Stri
     let mut busy =
         busy.filter(|number| world.clients[*number].connected && !world.clients[*number].holds.is_empty());
     let number = busy.next().unwrap_or(number);
-    let (manner, pick, many) = (dice.below(20), dice.roll(), 1 + dice.below(4));
+    let (manner, pick, many) = (dice.below(20), dice.roll(), 1 + dice.below(5));
     // Of one delivery epoch, as a request names one.
     let holds = &world.clients[number].holds;
     let Some(under) = holds.values().nth(pick as usize % holds.len().max(1)).map(|hold| hold.under) else {
         return heartbeat(number, world);
     };
     let same = holds.iter().filter(|(_, hold)| hold.under == under).map(|(offset, _)| *offset);
-    let offsets: Vec<u64> = same.skip(pick as usize % 3).take(many as usize).collect();
+    let offsets: Vec<u64> = same.skip(pick as usize % 2).take(many as usize).collect();
     match manner {
-        0..=5 => ack(number, under, &offsets, world),
-        6..=9 if world.kind.is_owned() => cumulative(number, under, &offsets, world),
-        6..=13 => nack(number, under, &offsets, world),
-        14..=18 => extend(number, under, &offsets, world),
+        0..=4 => ack(number, under, &offsets, world),
+        5..=8 if world.kind.is_owned() => cumulative(number, under, &offsets, world),
+        5..=15 => nack(number, under, &offsets, world),
+        16..=18 => extend(number, under, &offsets, world),
         _ => heartbeat(number, world),
     }
 }

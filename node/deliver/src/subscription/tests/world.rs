@@ -83,7 +83,8 @@ impl<'m> World<'m> {
         before: impl FnOnce(&mut Self, &[(ConsumerId, Option<u64>, Refusal)]),
     ) -> Result<(), String> {
         self.miss_the_lost();
-        let said = format!("at {}: {event:?}", self.now);
+        // Written down only where something is wrong: that takes longer than everything else.
+        let said = event.clone();
         let mut out = Vec::new();
         self.dispatcher.handle(UnixMs(self.now), event, &mut out);
         let refused = |action: &Action| match action {
@@ -94,10 +95,10 @@ impl<'m> World<'m> {
         let refusals = self.refusals.clone();
         before(self, &refusals);
         for action in out {
-            let doing = format!("{action:?}");
-            self.act(action).map_err(|why| format!("{said}: {doing}: {why}"))?;
+            let doing = action.clone();
+            self.act(action).map_err(|why| format!("at {}: {said:?}: {doing:?}: {why}", self.now))?;
         }
-        self.within_bounds().map_err(|why| format!("{said}: {why}"))
+        self.within_bounds().map_err(|why| format!("at {}: {said:?}: {why}", self.now))
     }
 
     fn act(&mut self, action: Action) -> Result<(), String> {
@@ -110,7 +111,7 @@ impl<'m> World<'m> {
             Action::Settle { token, mandate, settlement } => {
                 ensure(self.commit.is_none(), || "a second settlement in flight".into())?;
                 self.look_at(&settlement);
-                self.commit = Some((token, mandate, settlement));
+                self.commit = Some((token, mandate, *settlement));
             }
             Action::Own { token, consumer } => self.own = Some((token, consumer)),
             Action::Begin(token) => self.begin = Some(token),
@@ -150,6 +151,12 @@ impl<'m> World<'m> {
             Scene { now: self.now, replica: &self.replica, clients: &self.clients, bounds: &self.bounds };
         self.judge.delivery(delivery, &scene)?;
         self.met.met(if again { Met::DeliveredAgain } else { Met::DeliveredFirst });
+        self.met.met(match self.kind {
+            SubscriptionKind::Exclusive => Met::KindExclusive,
+            SubscriptionKind::Failover => Met::KindFailover,
+            SubscriptionKind::Shared => Met::KindShared,
+            SubscriptionKind::KeyShared => Met::KindKeyShared,
+        });
         if delivery.attempt > 1 {
             self.met.met(Met::DeliveredAfterAttempts);
         }
