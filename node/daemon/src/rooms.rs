@@ -155,6 +155,35 @@ impl Rooms {
         (AdminServiceServer::new(admin), SubscriptionServiceServer::new(subscriptions))
     }
 
+    /// What other nodes are served, beside what clients are.
+    fn peer(
+        &self,
+        producers: Arc<Producers>,
+        standings: Arc<Standings>,
+        room: Arc<Room>,
+    ) -> PeerServiceServer<Peer> {
+        use meridian_model::limits::RPC_BYTES_MAX;
+        PeerServiceServer::new(Peer {
+            own: self.own,
+            incarnation: self.incarnation,
+            raft: RaftService::new(
+                self.own,
+                Arc::clone(&self.registry),
+                Arc::clone(&self.links),
+                BACKLOG_BYTES_MAX.min(self.config.limits.inflight_bytes as u64),
+            ),
+            links: Arc::clone(&self.links),
+            control: Arc::clone(&self.control),
+            founding: Arc::clone(&self.founding),
+            producers,
+            registry: Arc::clone(&self.registry),
+            standings,
+            room,
+        })
+        .max_decoding_message_size(RPC_BYTES_MAX)
+        .max_encoding_message_size(RPC_BYTES_MAX)
+    }
+
     /// Serves the listeners.
     pub(crate) fn serve(&self, listeners: Listeners, life: &Life) -> Vec<JoinHandle<()>> {
         use meridian_model::limits::RPC_BYTES_MAX;
@@ -180,25 +209,7 @@ impl Rooms {
         let standings = self.standings(&routing);
         let (admin, subscriptions) = self.administration(&routing, &standings);
         let metadata = MetadataServiceServer::new(Metadata { routing });
-        let peer = PeerServiceServer::new(Peer {
-            own: self.own,
-            incarnation: self.incarnation,
-            raft: RaftService::new(
-                self.own,
-                Arc::clone(&self.registry),
-                Arc::clone(&self.links),
-                BACKLOG_BYTES_MAX.min(self.config.limits.inflight_bytes as u64),
-            ),
-            links: Arc::clone(&self.links),
-            control: Arc::clone(&self.control),
-            founding: Arc::clone(&self.founding),
-            producers,
-            registry: Arc::clone(&self.registry),
-            standings,
-            room,
-        })
-        .max_decoding_message_size(RPC_BYTES_MAX)
-        .max_encoding_message_size(RPC_BYTES_MAX);
+        let peer = self.peer(producers, standings, room);
         let (reporter, health) = tonic_health::server::health_reporter();
         let status = tokio::spawn(report_health(reporter, Arc::clone(&self.control)));
         let limits = &self.config.limits;

@@ -37,7 +37,7 @@ pub(crate) struct Seat {
 #[derive(Debug)]
 pub(crate) enum Arrival {
     Attach { seat: Seat, attach: Box<Attach>, answers: mpsc::Sender<Response> },
-    Said { seat: Seat, request: Request },
+    Said { seat: Seat, request: Box<Request> },
     Left { seat: Seat, leaving: Leaving },
 }
 
@@ -52,7 +52,7 @@ impl Speaker {
     /// Says something. `false`: the partition is not served here any more. Waits while too much was said. Cancel safe:
     /// then nothing was said.
     pub async fn say(&self, request: Request) -> bool {
-        self.arrivals.send(Arrival::Said { seat: self.seat, request }).await.is_ok()
+        self.arrivals.send(Arrival::Said { seat: self.seat, request: Box::new(request) }).await.is_ok()
     }
 
     /// Leaves for good: what the consumer holds is delivered to others at once, and that is no attempt.

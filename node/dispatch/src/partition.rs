@@ -14,6 +14,8 @@ use meridian_commitlog::{CursorError, Mandate, Tail};
 use meridian_deliver::subscription::{Action, Event, Leaving, Token};
 use meridian_model::subscription::Settlement;
 use meridian_model::{ConsumerId, GroupId, LogId, SubscriptionId, UnixMs};
+use meridian_proto::v1::SubscribeLag;
+use meridian_proto::v1::subscribe_response::Response;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -25,6 +27,8 @@ use crate::work::{For, Work};
 
 /// How often leadership, the log's start and consumers that went are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How often consumers are told how far the subscription is behind.
+const LAG_EVERY: Duration = Duration::from_secs(1);
 /// How long a dispatcher without consumers stays: they may come back.
 const IDLE_MS_MAX: u64 = 30_000;
 /// What is taken in before anything is done.
@@ -183,8 +187,15 @@ impl Partition {
 
     /// What others changed: an operator sought, or gave it other rules, or deleted it.
     fn look_at_subscription(&mut self, id: SubscriptionId) {
-        let Some(Served { state: State::Dispatching(dispatcher), rules_at, destination, buries, .. }) =
-            self.served.get_mut(&id)
+        let Some(Served {
+            state: State::Dispatching(dispatcher),
+            rules_at,
+            destination,
+            buries,
+            lag_told,
+            told_at,
+            ..
+        }) = self.served.get_mut(&id)
         else {
             return;
         };
@@ -203,14 +214,31 @@ impl Partition {
             self.served.remove(&id);
             return;
         }
+        let due = told_at.is_none_or(|at| at + LAG_EVERY <= Instant::now());
+        let lag = (due && *lag_told != Some(glance.backlog_messages)).then_some(glance.backlog_messages);
+        if lag.is_some() {
+            (*lag_told, *told_at) = (lag, Some(Instant::now()));
+        }
         let (before, to) =
             (*destination, buries.then(|| self.room.letterbox.destination(self.group, id)).flatten());
         if before != to {
             *destination = to;
             self.event(id, Event::Outbox { room: glance.outbox_room, to });
         }
+        if let Some(backlog) = lag {
+            self.tell_lag(id, backlog);
+        }
         if sought && let Ok(standing) = self.room.cursors.standing(self.group, id) {
             self.event(id, Event::Sought(Box::new(standing)));
+        }
+    }
+
+    fn tell_lag(&mut self, id: SubscriptionId, backlog_messages: u64) {
+        let Some(served) = self.served.get(&id) else { return };
+        let seats: Vec<_> =
+            served.consumers.values().map(|consumer| (consumer.seat, consumer.source)).collect();
+        for (seat, source) in seats {
+            self.send(seat, Response::Lag(SubscribeLag { source, backlog_messages }));
         }
     }
 

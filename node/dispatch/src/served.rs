@@ -6,6 +6,7 @@ use meridian_deliver::subscription::Dispatcher;
 use meridian_model::{ConsumerId, LogId, UnixMs};
 use meridian_proto::v1::subscribe_response::Response;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::attached::{Arrival, Seat};
 
@@ -40,6 +41,9 @@ pub(crate) struct Served {
     pub(crate) buries: bool,
     /// Where the dispatcher believes that dead letters go.
     pub(crate) destination: Option<LogId>,
+    /// The backlog that consumers were told of, and when.
+    pub(crate) lag_told: Option<u64>,
+    pub(crate) told_at: Option<Instant>,
     /// Since when nobody takes part.
     pub(crate) idle_since: Option<UnixMs>,
 }
@@ -54,6 +58,8 @@ impl Served {
             rules_at: None,
             buries: false,
             destination: None,
+            lag_told: None,
+            told_at: None,
             idle_since: None,
         }
     }

@@ -30,7 +30,7 @@ pub(crate) enum Done {
     Owned(For, Token, Result<u64, CursorError>),
     /// The place that a consumer wants to go on at is found.
     Found(For, Asked, Result<Offset, ReadError>),
-    Sought(For, Asked, SeekTo, Result<Standing, CursorError>),
+    Sought(For, Asked, SeekTo, Result<Box<Standing>, CursorError>),
 }
 
 /// Who asked for something, and under which number.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::Stream;
-use meridian_model::{ConsumerId, TopicName, name};
+use meridian_model::{ConsumerId, NodeId, TopicName, name};
 use meridian_proto::requests::topic_name;
 use meridian_proto::subscription as wire;
 use meridian_proto::v1::subscribe_request::Request as Sent;
@@ -20,7 +20,6 @@ use meridian_proto::v1::{
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Channel;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::admin::subscription_settings;
@@ -151,12 +150,9 @@ impl Subscribe {
     async fn order(
         &self,
         verdict: Verdict,
+        subscription: (&str, &str),
         ack_ids: &[Bytes],
         may_forward: bool,
-        forward: impl AsyncFn(
-            SubscribeServiceClient<Channel>,
-            Vec<Bytes>,
-        ) -> Result<BTreeMap<u32, Failure>, Status>,
     ) -> Result<BTreeMap<u32, Failure>, Failure> {
         let (by_node, mut refused) = pulling::named(ack_ids)?;
         for (node, ids) in by_node {
@@ -165,11 +161,9 @@ impl Subscribe {
                 continue;
             }
             let places: Vec<u32> = ids.iter().map(|(place, _)| *place).collect();
-            let there = match self.ways.links.channel(node) {
-                Ok(channel) if may_forward => {
-                    forward(SubscribeServiceClient::new(channel), pulling::wire(&ids)).await.ok()
-                }
-                _ => None,
+            let there = match may_forward {
+                true => self.order_there(node, verdict, subscription, pulling::wire(&ids)).await,
+                false => None,
             };
             match there {
                 Some(told) => {
@@ -184,6 +178,28 @@ impl Subscribe {
             }
         }
         Ok(refused)
+    }
+
+    /// The same at another node. `None`: it cannot be reached.
+    async fn order_there(
+        &self,
+        node: NodeId,
+        verdict: Verdict,
+        (topic, subscription): (&str, &str),
+        ack_ids: Vec<Bytes>,
+    ) -> Option<BTreeMap<u32, Failure>> {
+        let mut client = SubscribeServiceClient::new(self.ways.links.channel(node).ok()?);
+        let (topic, subscription) = (topic.to_owned(), subscription.to_owned());
+        let nack = match verdict {
+            Verdict::Ack => {
+                let request = AcknowledgeRequest { topic, subscription, ack_ids };
+                return Some(client.acknowledge(forwarded(request)).await.ok()?.into_inner().refused);
+            }
+            Verdict::Nack => true,
+            Verdict::Extend => false,
+        };
+        let request = ModifyDeadlineRequest { topic, subscription, ack_ids, nack };
+        Some(client.modify_deadline(forwarded(request)).await.ok()?.into_inner().refused)
     }
 }
 
@@ -238,12 +254,9 @@ impl SubscribeService for Subscribe {
         request: Request<AcknowledgeRequest>,
     ) -> Result<Response<AcknowledgeResponse>, Status> {
         let may_forward = !is_forwarded(&request);
-        let request = request.into_inner();
-        let refused = self.order(Verdict::Ack, &request.ack_ids, may_forward, async |mut client, ack_ids| {
-            let request = AcknowledgeRequest { ack_ids, ..request.clone() };
-            Ok(client.acknowledge(forwarded(request)).await?.into_inner().refused)
-        });
-        Ok(Response::new(AcknowledgeResponse { refused: refused.await? }))
+        let AcknowledgeRequest { topic, subscription, ack_ids } = request.into_inner();
+        let refused = self.order(Verdict::Ack, (&topic, &subscription), &ack_ids, may_forward).await?;
+        Ok(Response::new(AcknowledgeResponse { refused }))
     }
 
     async fn modify_deadline(
@@ -251,12 +264,9 @@ impl SubscribeService for Subscribe {
         request: Request<ModifyDeadlineRequest>,
     ) -> Result<Response<ModifyDeadlineResponse>, Status> {
         let may_forward = !is_forwarded(&request);
-        let request = request.into_inner();
-        let verdict = if request.nack { Verdict::Nack } else { Verdict::Extend };
-        let refused = self.order(verdict, &request.ack_ids, may_forward, async |mut client, ack_ids| {
-            let request = ModifyDeadlineRequest { ack_ids, ..request.clone() };
-            Ok(client.modify_deadline(forwarded(request)).await?.into_inner().refused)
-        });
-        Ok(Response::new(ModifyDeadlineResponse { refused: refused.await? }))
+        let ModifyDeadlineRequest { topic, subscription, ack_ids, nack } = request.into_inner();
+        let verdict = if nack { Verdict::Nack } else { Verdict::Extend };
+        let refused = self.order(verdict, (&topic, &subscription), &ack_ids, may_forward).await?;
+        Ok(Response::new(ModifyDeadlineResponse { refused }))
     }
 }

@@ -16,7 +16,7 @@ const READ_AGAIN_BYTES: usize = 128 * 1024;
 
 impl Partition {
     pub(super) async fn act(&mut self) {
-        while !self.over && !(self.actions.is_empty() && self.told.is_empty()) {
+        while !self.over && (!self.actions.is_empty() || !self.told.is_empty()) {
             while let Some((id, action)) = self.actions.pop_front() {
                 self.execute(id, action);
             }
@@ -38,7 +38,7 @@ impl Partition {
                 }));
             }
             Action::Settle { token, mandate, settlement } => {
-                self.to_settle.push_back((of, token, mandate, settlement));
+                self.to_settle.push_back((of, token, mandate, *settlement));
             }
             Action::Own { token, consumer } => {
                 let cursors = cursors();

@@ -27,7 +27,7 @@ impl Partition {
         match arrival {
             Arrival::Attach { attach, answers, .. } => self.attach(seat, *attach, answers),
             Arrival::Said { request, .. } if served.seated(seat).is_some() => {
-                match understand(seat.consumer, request) {
+                match understand(seat.consumer, *request) {
                     Meaning::Event(event) => self.event(seat.subscription, event),
                     Meaning::Seek { request, to } => self.find(seat, request, to),
                     Meaning::Wrong { request, failure } => self.refuse(seat, request, failure),

@@ -108,10 +108,10 @@ impl Partition {
         }
     }
 
-    fn sought(&mut self, of: For, asked: Asked, to: SeekTo, sought: Result<Standing, CursorError>) {
+    fn sought(&mut self, of: For, asked: Asked, to: SeekTo, sought: Result<Box<Standing>, CursorError>) {
         match sought {
             Ok(standing) => {
-                self.event(of.subscription, Event::Sought(Box::new(standing)));
+                self.event(of.subscription, Event::Sought(standing));
                 let confirmed = SubscribeConfirmed { requests: vec![asked.request] };
                 self.send_to(of, asked, Response::Confirmed(confirmed));
             }
@@ -181,7 +181,7 @@ impl Partition {
         let (cursors, group) = (self.room.cursors.clone(), self.group);
         self.work.push(Box::pin(async move {
             wait(later).await;
-            Done::Sought(of, asked, to, cursors.seek(group, of.subscription, to).await)
+            Done::Sought(of, asked, to, cursors.seek(group, of.subscription, to).await.map(Box::new))
         }));
     }
 }

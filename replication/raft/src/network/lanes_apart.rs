@@ -53,7 +53,15 @@ async fn answer(mut requests: Streaming<pb::ExchangeRequest>, answers: mpsc::Sen
 
 #[tonic::async_trait]
 impl PeerService for StuckDisk {
+    type AttachStream = Answers<pb::AttachResponse>;
     type ExchangeStream = Answers<pb::ExchangeResponse>;
+
+    async fn attach(
+        &self,
+        _: Request<Streaming<pb::AttachRequest>>,
+    ) -> Result<Response<Self::AttachStream>, Status> {
+        Err(Status::unimplemented("not asked here"))
+    }
 
     async fn exchange(
         &self,

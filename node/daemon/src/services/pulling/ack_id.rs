@@ -9,7 +9,7 @@ const BYTES: usize = 16 + 6 * 8 + 4;
 
 /// One delivery of one message.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct AckId {
+pub(in crate::services) struct AckId {
     /// The consumer that was made for the pull.
     pub(super) consumer: ConsumerId,
     /// The node where it is.

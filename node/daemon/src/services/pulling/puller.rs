@@ -24,7 +24,7 @@ const HEARTBEAT_EVERY: Duration = Duration::from_secs(10);
 
 /// What is to become of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(in crate::services) enum Verdict {
     Ack,
     Nack,
     Extend,
@@ -127,18 +127,17 @@ impl Puller {
     }
 
     async fn order(&mut self, order: Order) {
-        let mut groups: Vec<((u32, DeliveryEpochs), Vec<(u32, AckId)>)> = Vec::new();
-        for (place, id) in order.ids {
-            let key = (id.source, id.epochs);
-            match groups.iter_mut().find(|(known, _)| *known == key) {
-                Some((_, ids)) => ids.push((place, id)),
-                None => groups.push((key, vec![(place, id)])),
-            }
-        }
+        // By partition and epochs: what was delivered together is said together.
+        let key = |id: &AckId| {
+            let DeliveryEpochs { dispatch, owner, seek } = id.epochs;
+            (id.source, dispatch, owner, seek)
+        };
+        let mut groups: BTreeMap<_, Vec<(u32, AckId)>> = BTreeMap::new();
+        order.ids.into_iter().for_each(|(place, id)| groups.entry(key(&id)).or_default().push((place, id)));
         let mut waiting = Waiting { open: BTreeMap::new(), told: Vec::new(), refused: order.refused };
-        for ((source, epochs), ids) in groups {
+        for ((source, dispatch, owner, seek), ids) in groups {
             self.numbers += 1;
-            let (request, epochs) = (self.numbers, Some(epochs));
+            let (request, epochs) = (self.numbers, Some(DeliveryEpochs { dispatch, owner, seek }));
             waiting.open.insert(request, ids.iter().map(|(place, _)| *place).collect());
             let ranges = ids.iter().map(|(_, id)| id.range()).collect();
             self.say(match order.verdict {

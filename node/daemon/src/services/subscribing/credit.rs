@@ -26,31 +26,35 @@ pub(super) struct Amount {
 /// What the consumer takes, and what partitions were granted of it.
 #[derive(Debug, Default)]
 pub(super) struct Credit {
-    left: Amount,
+    /// Below zero where the last message took more than was left.
+    messages: i64,
+    bytes: i64,
     granted: BTreeMap<u32, Amount>,
 }
 
 impl Credit {
     /// The consumer takes more. `false`: more than it may, and nothing is changed.
     pub(super) fn add(&mut self, more: Amount) -> bool {
-        let messages = self.left.messages.saturating_add(more.messages);
-        let bytes = self.left.bytes.saturating_add(more.bytes);
-        let within = messages <= CREDIT_MESSAGES_MAX && bytes <= CREDIT_BYTES_MAX;
+        if more.messages > CREDIT_MESSAGES_MAX || more.bytes > CREDIT_BYTES_MAX {
+            return false;
+        }
+        let (messages, bytes) = (self.messages + more.messages as i64, self.bytes + more.bytes as i64);
+        let within = messages <= CREDIT_MESSAGES_MAX as i64 && bytes <= CREDIT_BYTES_MAX as i64;
         if within {
-            self.left = Amount { messages, bytes };
+            (self.messages, self.bytes) = (messages, bytes);
         }
         within
     }
 
     /// Whether the consumer takes anything.
     pub(super) fn is_left(&self) -> bool {
-        self.left.messages > 0 && self.left.bytes > 0
+        self.messages > 0 && self.bytes > 0
     }
 
     /// Something was sent to the consumer.
     pub(super) fn spend(&mut self, spent: Amount) {
-        self.left.messages = self.left.messages.saturating_sub(spent.messages);
-        self.left.bytes = self.left.bytes.saturating_sub(spent.bytes);
+        self.messages = self.messages.saturating_sub_unsigned(spent.messages);
+        self.bytes = self.bytes.saturating_sub_unsigned(spent.bytes);
     }
 
     /// A partition is attached: nothing is granted to it yet.
@@ -77,8 +81,8 @@ impl Credit {
             return Vec::new();
         }
         let partitions = self.granted.len() as u64;
-        let messages = (self.left.messages / partitions).clamp(1, MESSAGES_MAX);
-        let bytes = (self.left.bytes / partitions).clamp(BYTES_MIN, BYTES_MAX);
+        let messages = (self.messages as u64 / partitions).clamp(1, MESSAGES_MAX);
+        let bytes = (self.bytes as u64 / partitions).clamp(BYTES_MIN, BYTES_MAX);
         let mut grants = Vec::new();
         for (source, granted) in &mut self.granted {
             // Granted in few, large steps.
@@ -139,7 +143,11 @@ mod tests {
         assert!(!credit.add(amount(CREDIT_MESSAGES_MAX, 0)));
         assert!(!credit.add(amount(0, u64::MAX)));
         assert!(credit.is_left());
-        credit.spend(amount(5, 5));
+        credit.spend(amount(5, 9));
         assert!(!credit.is_left());
+        assert!(credit.add(amount(1, 4)));
+        assert!(!credit.is_left(), "a message that took more than was left is paid for");
+        assert!(credit.add(amount(0, 1)));
+        assert!(credit.is_left());
     }
 }

@@ -15,6 +15,8 @@ enum Settles {
     Nothing,
     Ranges(Vec<DeliveredRange>),
     Below(Offset),
+    /// An attempt that failed: counted twice where it is said twice.
+    Attempts(Vec<DeliveredRange>),
 }
 
 /// The part of a consumer in one partition.
@@ -67,7 +69,7 @@ impl Held {
                 Some(below) => (ack.request, Settles::Below(Offset(below))),
                 None => (ack.request, Settles::Ranges(sound(&ack.ranges))),
             },
-            Request::Nack(nack) => (nack.request, Settles::Ranges(sound(&nack.ranges))),
+            Request::Nack(nack) => (nack.request, Settles::Attempts(sound(&nack.ranges))),
             Request::Extend(extend) => (extend.request, Settles::Nothing),
             Request::Seek(seek) => (seek.request, Settles::Nothing),
             _ => return true,
@@ -103,9 +105,11 @@ impl Held {
         }
     }
 
-    /// The partition will answer no more: what still waits for an answer.
-    pub(super) fn unanswered(&mut self) -> Vec<u64> {
-        std::mem::take(&mut self.waiting).into_keys().collect()
+    /// The partition will answer no more: what still waits for an answer, and whether it may be said again without
+    /// harm.
+    pub(super) fn unanswered(&mut self) -> Vec<(u64, bool)> {
+        let waiting = std::mem::take(&mut self.waiting).into_iter();
+        waiting.map(|(request, settles)| (request, !matches!(settles, Settles::Attempts(_)))).collect()
     }
 
     fn add(&mut self, delivered: &DeliveredRange) {
@@ -131,7 +135,9 @@ impl Held {
 
     fn confirmed(&mut self, request: u64) {
         match self.waiting.remove(&request) {
-            Some(Settles::Ranges(ranges)) => ranges.iter().for_each(|range| self.remove(range)),
+            Some(Settles::Ranges(ranges) | Settles::Attempts(ranges)) => {
+                ranges.iter().for_each(|range| self.remove(range))
+            }
             Some(Settles::Below(below)) => {
                 self.messages.retain(|_, ranges| {
                     ranges.remove(OffsetRange::new(Offset(0), below));
@@ -179,7 +185,7 @@ mod tests {
         let nack = SubscribeNack { request: 8, ranges: vec![held(0, 1)], ..SubscribeNack::default() };
         assert!(part.ask(&Request::Nack(nack)));
         part.hear(&Response::Refused(SubscribeRefused { request: 8, failure: None }));
-        assert_eq!(part.unanswered(), Vec::<u64>::new(), "refused is answered");
+        assert_eq!(part.unanswered(), [], "refused is answered");
         let below = SubscribeAck { request: 9, cumulative: Some(6), ..SubscribeAck::default() };
         assert!(part.ask(&Request::Ack(below)));
         part.hear(&Response::Confirmed(SubscribeConfirmed { requests: vec![9] }));
@@ -193,7 +199,9 @@ mod tests {
         part.hear(&delivered(3, 5, 2));
         assert_eq!(part.messages(), (vec![held(3, 5)], 2));
         assert!(part.ask(&ack(1, 3, 4)));
-        assert_eq!(part.unanswered(), [1]);
-        assert_eq!(part.unanswered(), Vec::<u64>::new());
+        let nack = SubscribeNack { request: 2, ranges: vec![held(4, 5)], ..SubscribeNack::default() };
+        assert!(part.ask(&Request::Nack(nack)));
+        assert_eq!(part.unanswered(), [(1, true), (2, false)], "a nack may have counted already");
+        assert_eq!(part.unanswered(), []);
     }
 }

@@ -188,10 +188,17 @@ impl Subscribing {
             FromPart::Ended => {
                 self.credit.detached(source);
                 let (state, unanswered) = self.sources.detached(source);
-                for request in unanswered {
-                    let why =
-                        "the partition is about to have another leader; say it again once it is attached";
-                    self.refuse(request, Failure::new(ErrorReason::Unavailable, why)).await?;
+                for (request, harmless) in unanswered {
+                    let (reason, why) = match harmless {
+                        true => {
+                            (ErrorReason::Unavailable, "its leader is gone; say it again once it is attached")
+                        }
+                        false => (
+                            ErrorReason::Indeterminate,
+                            "its leader is gone; it may count as an attempt, or not",
+                        ),
+                    };
+                    self.refuse(request, Failure::new(reason, why)).await?;
                 }
                 match state {
                     Some(state) => self.pass(Response::Source(state)).await,

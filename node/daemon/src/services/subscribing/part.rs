@@ -15,7 +15,7 @@ use crate::routes::Routing;
 
 /// What a part hears from its consumer's task.
 pub(super) enum ToPart {
-    Say(Request),
+    Say(Box<Request>),
     /// The consumer leaves for good. Without it, it is lost, and what it holds waits for it.
     Leave,
 }
@@ -99,7 +99,7 @@ impl Part {
                     None => break,
                 },
                 request = asked.recv() => match request {
-                    Some(ToPart::Say(request)) => if !way.say(request).await {
+                    Some(ToPart::Say(request)) => if !way.say(*request).await {
                         break;
                     },
                     Some(ToPart::Leave) => return way.leave().await,

@@ -160,7 +160,7 @@ impl Sources {
                 topic,
                 name: name.clone(),
                 begin,
-                settings: settings.clone(),
+                settings: Box::new(settings.clone()),
                 request_id: String::new(),
             };
             match control.change(change, CREATE_MAX).await.map_err(|error| of_control(&error)) {
@@ -270,14 +270,14 @@ impl Sources {
         let Some(source) = self.sources.get_mut(&number) else { return SubscribeSource::default() };
         if draining {
             // A way that ends is heard of.
-            let _ = way.send(ToPart::Say(Request::Drain(SubscribeDrain {})));
+            let _ = way.send(ToPart::Say(Box::new(Request::Drain(SubscribeDrain {}))));
         }
         source.state = State::Attached(way);
         source.told(number, SourceState::Attached)
     }
 
     /// Tells the stream so, unless nothing was attached.
-    pub(super) fn detached(&mut self, number: u32) -> (Option<SubscribeSource>, Vec<u64>) {
+    pub(super) fn detached(&mut self, number: u32) -> (Option<SubscribeSource>, Vec<(u64, bool)>) {
         let Some(source) = self.sources.get_mut(&number) else { return (None, Vec::new()) };
         let was_attached = matches!(source.state, State::Attached(_));
         source.pause = if was_attached { RETRY_FIRST } else { (2 * source.pause).min(RETRY_MAX) };
@@ -339,7 +339,7 @@ impl Sources {
     /// Where it cannot be said, the way ends, which is heard of.
     fn say(&self, number: u32, request: Request) {
         if let Some(Source { state: State::Attached(way), .. }) = self.sources.get(&number) {
-            let _ = way.send(ToPart::Say(request));
+            let _ = way.send(ToPart::Say(Box::new(request)));
         }
     }
 
