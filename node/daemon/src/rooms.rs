@@ -35,7 +35,7 @@ use crate::probe::Prober;
 use crate::routes::Routing;
 use crate::server::{self, Life};
 use crate::services::{
-    Admin, Forwarder, Metadata, Pages, Peer, Producers, Publish, Pullers, Read, Standings, Subscribe,
+    Admin, DeadLetters, Forwarder, Metadata, Pages, Peer, Producers, Publish, Pullers, Read, Standings, Subscribe,
     Subscriptions, Ways,
 };
 use crate::tls::Tls;
@@ -135,6 +135,12 @@ impl Rooms {
             .max_encoding_message_size(meridian_model::limits::RPC_BYTES_MAX)
     }
 
+    fn dead_letters(&self, publish: &Publish, producers: &Arc<Producers>) -> DeadLetters {
+        let (publish, producers) = (publish.clone(), Arc::clone(producers));
+        let (registry, control) = (Arc::clone(&self.registry), Arc::clone(&self.control));
+        DeadLetters { publish, producers, registry, control, fenced: Default::default() }
+    }
+
     fn standings(&self, routing: &Arc<Routing>) -> Arc<Standings> {
         let (registry, links) = (Arc::clone(&self.registry), Arc::clone(&self.links));
         Arc::new(Standings { routing: Arc::clone(routing), registry, links })
@@ -195,8 +201,9 @@ impl Rooms {
             registry: Arc::clone(&self.registry),
             links: Arc::clone(&self.links),
         });
-        let publish = PublishServiceServer::new(self.publish(&routing, &producers, &forwarder))
-            .max_decoding_message_size(RPC_BYTES_MAX);
+        let publish = self.publish(&routing, &producers, &forwarder);
+        let dead_letters = self.dead_letters(&publish, &producers);
+        let publish = PublishServiceServer::new(publish).max_decoding_message_size(RPC_BYTES_MAX);
         let read = ReadServiceServer::new(Read {
             registry: Arc::clone(&self.registry),
             routing: Arc::clone(&routing),
@@ -225,7 +232,7 @@ impl Rooms {
             .add_service(subscribe);
         let tls = self.tls.as_ref();
         let for_clients = server::client_entrance(limits, tls);
-        let mut tasks = vec![status];
+        let mut tasks = vec![status, tokio::spawn(dead_letters.keep())];
         tasks.push(server::run(server::raft_entrance(limits, tls), nodes, listeners.raft, life));
         match listeners.admin {
             None => {

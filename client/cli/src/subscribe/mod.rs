@@ -44,11 +44,11 @@ pub struct SubscribeArgs {
     #[arg(long, requires = "create", value_name = "DURATION", value_parser = units::duration)]
     lease: Option<Duration>,
     /// For one that is created: after so many failed attempts a message is dead
-    #[arg(long, requires = "create", requires = "dead_letter", value_name = "N",
+    #[arg(long, requires = "create", requires = "dead_letter", value_name = "NUMBER",
           value_parser = clap::value_parser!(u32).range(1..))]
-    attempts_max: Option<u32>,
+    attempts: Option<u32>,
     /// For one that is created: the topic for dead messages
-    #[arg(long, requires = "attempts_max", value_name = "TOPIC")]
+    #[arg(long, requires = "attempts", value_name = "TOPIC")]
     dead_letter: Option<String>,
     /// Failover: the lowest of those that stand by takes over
     #[arg(long, default_value_t = 0)]
@@ -148,7 +148,7 @@ fn set_up(args: &SubscribeArgs, client: &Client, global: &GlobalArgs) -> Consume
     if let Some(lease) = args.lease {
         builder = builder.lease(lease);
     }
-    if let (Some(attempts), Some(topic)) = (args.attempts_max, &args.dead_letter) {
+    if let (Some(attempts), Some(topic)) = (args.attempts, &args.dead_letter) {
         builder = builder.dead_letters(attempts, topic);
     }
     let at_once = if args.ack == AckArg::EachLine { 1 } else { args.messages_max.unwrap_or(u64::MAX) };

@@ -3,6 +3,7 @@
 mod admin;
 mod answers;
 mod attach;
+mod dead_letters;
 mod forward;
 mod metadata;
 mod open_producer;
@@ -16,6 +17,7 @@ mod subscribe;
 mod subscribing;
 
 pub(crate) use admin::{Admin, Subscriptions};
+pub(crate) use dead_letters::DeadLetters;
 pub(crate) use forward::Forwarder;
 pub(crate) use metadata::Metadata;
 pub(crate) use open_producer::Producers;

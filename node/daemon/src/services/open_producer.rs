@@ -69,7 +69,7 @@ impl Producers {
     }
 
     /// Commits the fence in one partition, wherever it is led.
-    async fn fence(
+    pub(super) async fn fence(
         &self,
         topic: &TopicName,
         partition: u32,

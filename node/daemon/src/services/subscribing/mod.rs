@@ -123,7 +123,7 @@ impl Subscribing {
                     self.sources.retry();
                     Ok(())
                 }
-                _ = look.tick() => self.sources.look().await.map_err(End::Refused),
+                _ = look.tick() => self.look().await,
                 _ = heartbeat.tick() => self.beat().await,
                 () = self.answers.closed() => Err(End::Lost),
             };
@@ -132,6 +132,14 @@ impl Subscribing {
             }
             self.grant();
         }
+    }
+
+    async fn look(&mut self) -> Result<(), End> {
+        for gone in self.sources.look().await.map_err(End::Refused)? {
+            self.credit.detached(gone.source);
+            self.pass(Response::Source(gone)).await?;
+        }
+        self.end_if_drained()
     }
 
     async fn beat(&mut self) -> Result<(), End> {

@@ -98,17 +98,20 @@ impl Sources {
         Self { consumer, hears, sources, numbers, lives: 0, looked: false, seeks }
     }
 
-    /// Looks for topics, subscriptions and partitions that are new, or gone.
-    pub(super) async fn look(&mut self) -> Result<(), Failure> {
+    /// Looks for topics, subscriptions and partitions that are new. Returns those that are gone.
+    pub(super) async fn look(&mut self) -> Result<Vec<SubscribeSource>, Failure> {
         self.create_missing().await?;
         let found = self.find()?;
         self.looked = true;
+        let mut gone = Vec::new();
         for (number, source) in &mut self.sources {
             let still =
                 |found: &Found| found.group == source.group && found.subscription == source.subscription;
             if !matches!(source.state, State::Over) && !found.iter().any(still) {
-                tracing::debug!(source = number, topic = %source.topic, "a partition or its subscription is gone");
                 source.state = State::Over;
+                let why = "the topic or the subscription was deleted";
+                let failure = Some(Failure::new(ErrorReason::NotFound, why));
+                gone.push(SubscribeSource { failure, ..source.told(*number, SourceState::Ended) });
             }
         }
         for found in found {
@@ -120,7 +123,7 @@ impl Sources {
             }
         }
         self.retry();
-        Ok(())
+        Ok(gone)
     }
 
     fn add(&mut self, number: u32, found: Found) {
