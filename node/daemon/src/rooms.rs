@@ -35,8 +35,8 @@ use crate::probe::Prober;
 use crate::routes::Routing;
 use crate::server::{self, Life};
 use crate::services::{
-    Admin, DeadLetters, Forwarder, Metadata, Pages, Peer, Producers, Publish, Pullers, Read, Standings, Subscribe,
-    Subscriptions, Ways,
+    Admin, DeadLetters, Forwarder, Metadata, Pages, Peer, Producers, Publish, Pullers, Read, Standings,
+    Subscribe, Subscriptions, Ways,
 };
 use crate::tls::Tls;
 

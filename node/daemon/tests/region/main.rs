@@ -3,6 +3,7 @@
 
 mod clock;
 mod cluster;
+mod consuming;
 mod contract;
 mod control_log;
 mod damaged;

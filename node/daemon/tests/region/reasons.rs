@@ -233,6 +233,7 @@ async fn every_published_reason_is_produced_once() {
     let empty = pb::CreateTopicRequest { topic: "a//b".into(), ..Default::default() };
     let empty = refused(scene.admin().create_topic(empty)).await;
     told.push((ErrorReason::InvalidArgument, "a name without a name in it", empty));
+    told.extend(crate::consuming::refusals(&scene.region, 2).await);
     told.extend(without_quorum(scene).await);
 
     let mut full = Settings { watched_folder: Some(".".into()), ..Settings::default() };

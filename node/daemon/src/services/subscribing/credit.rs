@@ -118,10 +118,10 @@ mod tests {
         credit.came(1, amount(100, 1_000));
         credit.spend(amount(100, 1_000));
         assert_eq!(credit.grants(), [], "half of it is left");
-        credit.came(1, amount(40, 1_000));
-        credit.spend(amount(40, 1_000));
+        credit.came(1, amount(45, 1_000));
+        credit.spend(amount(45, 1_000));
         let [(1, more)] = credit.grants()[..] else { panic!("one grant") };
-        assert_eq!(more.messages, 860 / 4 - 110);
+        assert_eq!(more.messages, 855 / 4 - 105);
     }
 
     #[test]
