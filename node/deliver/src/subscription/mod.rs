@@ -3,6 +3,12 @@
 //! Time comes with each event, and identities with events or from counters; there is no clock, no randomness and no
 //! input or output. What must survive a change of leaders is committed through [`Action::Settle`] and
 //! [`Action::Own`]; everything else is here and may be lost.
+//!
+//! Who drives dispatchers reads a partition's log once for all of them and hands each what it fetched, without bodies
+//! ([`Event::Fetched`], [`Event::Due`]); puts the settlements of all of them into one round, and hands each its own
+//! outcome under the token it gave ([`Event::Committed`], [`Event::CommitFailed`]); and hands in the time with whatever
+//! happens, or with a tick when [`Action::WakeAt`] says so. A message costs a few steps in ordered maps, whatever the
+//! number of messages and of holes; only consumers that come and go, seeks and trims are looked at as a whole.
 
 mod action;
 mod bounds;

@@ -50,7 +50,8 @@ impl KeyState {
             KeyChange::Settled => less(&mut self.deciding),
             KeyChange::ReadLoose => {
                 self.loose += 1;
-                self.moved |= self.holder.is_none();
+                // Who had it is not known. Whoever holds the key holds it for another message, of the other lane perhaps.
+                self.moved = true;
             }
             KeyChange::HeldGone => less(&mut self.held),
             KeyChange::LooseGone => less(&mut self.loose),
@@ -75,5 +76,24 @@ impl KeyState {
             return true;
         }
         self.holder == Some(seat) && !self.moved
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Found by a random schedule: the holder had got a delayed message, and then an earlier one was read that
+    /// somebody else had acked, which was not committed.
+    #[test]
+    fn a_message_that_somebody_had_before_closes_its_key_even_to_who_holds_another() {
+        let (mut state, holder) = (KeyState::default(), Seat(1));
+        state.change(KeyChange::Taken(holder));
+        assert!(state.is_open_to(holder));
+        state.change(KeyChange::ReadLoose);
+        state.change(KeyChange::LooseDecided);
+        assert!(!state.is_open_to(holder), "it is not settled");
+        state.change(KeyChange::Settled);
+        assert!(state.is_open_to(holder));
     }
 }

@@ -26,7 +26,7 @@ use self::run::Cell;
 const STEPS_MAX: usize = 240;
 /// How often each operation and each circumstance must have occurred for the check to count.
 const OCCURRENCES_MIN: u64 = 10_000;
-const CASES: u32 = 40_000;
+const CASES: u32 = 64_000;
 
 fn tapes() -> impl Strategy<Value = Vec<Cell>> {
     prop::collection::vec(any::<Cell>(), 1..STEPS_MAX)

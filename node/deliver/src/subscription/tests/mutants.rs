@@ -10,7 +10,7 @@ use super::coverage::Coverage;
 use super::{run, tapes};
 use crate::{Mutant, with_mutant};
 
-const CASES_MAX: u32 = 3_000;
+const CASES_MAX: u32 = 6_000;
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "says how long the check took")]
