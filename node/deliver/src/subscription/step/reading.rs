@@ -72,7 +72,16 @@ impl Dispatcher {
                 }
             }
         }
-        self.window.next = self.main_ledger.next_undecided(self.window.next);
+        self.window.next = self.read_on_from(self.window.next);
+    }
+
+    /// Where reading goes on: what is decided need not be read, unless its keys have to be known until that is
+    /// committed.
+    pub(super) fn read_on_from(&self, next: Offset) -> Offset {
+        match self.kind.keeps_keys() {
+            true => next,
+            false => self.main_ledger.next_undecided(next),
+        }
     }
 
     /// Passes delayed messages: they are settled in this lane, and delivered from the other one. Says whether it did:

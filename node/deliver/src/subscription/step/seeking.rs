@@ -92,7 +92,7 @@ impl Dispatcher {
             self.revoke(seat, place, Revoked::Trimmed, out);
         }
         self.attempts.retain(|place, _| place.offset >= start);
-        self.window.next = self.main_ledger.next_undecided(self.window.next.max(start));
+        self.window.next = self.read_on_from(self.window.next.max(start));
         self.window.end = self.window.end.max(start);
     }
 }
