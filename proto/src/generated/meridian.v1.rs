@@ -1735,7 +1735,7 @@ pub struct SubscriptionSettings {
     /// Absent: it is tried for ever.
     #[prost(uint32, optional, tag = "4")]
     pub attempts_max: ::core::option::Option<u32>,
-    /// A topic of the same namespace, by its resource name.
+    /// A topic of the same tenant, by its resource name.
     #[prost(string, optional, tag = "5")]
     pub dead_letter_topic: ::core::option::Option<::prost::alloc::string::String>,
     /// Deleted after so long without a consumer. Absent: never.
