@@ -144,6 +144,21 @@ fn what_is_named_in_the_wrong_lane_is_refused() {
     assert_eq!(stage.refused(), Refusal::NotHeld { offset });
 }
 
+#[test]
+fn more_time_is_confirmed_at_once_and_only_where_it_was_given() {
+    let (mut stage, deliveries) = Stage::begun(SubscriptionKind::Shared);
+    let [first, second] = [deliveries[0].place, deliveries[1].place];
+    let under = deliveries[0].under;
+    let confirmed = Action::Confirm { consumer: ALICE, request: 7 };
+    let longer = |about| Event::Extend(Said { consumer: ALICE, request: 7, under, about });
+    stage.tell(longer(vec![first, second]));
+    assert!(stage.done.contains(&confirmed), "{:?}", stage.done);
+    stage.ack(ALICE, first.offset.0, under);
+    stage.tell(longer(vec![first]));
+    assert_eq!(stage.refused(), Refusal::NotHeld { offset: first.offset });
+    assert!(!stage.done.contains(&confirmed), "{:?}", stage.done);
+}
+
 /// A late ack of a delayed message that no dispatcher can have delivered.
 #[test]
 fn a_delayed_message_that_is_not_due_was_delivered_by_nobody() {

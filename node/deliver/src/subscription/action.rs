@@ -90,7 +90,7 @@ pub enum Action {
         /// Where to.
         to: SeekTo,
     },
-    /// What a consumer said is durable.
+    /// What a consumer said is done: durable, unless it was about leases.
     Confirm {
         /// To whom.
         consumer: ConsumerId,

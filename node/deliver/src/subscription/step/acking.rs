@@ -71,8 +71,9 @@ impl Dispatcher {
         self.heed(speaker);
     }
 
+    /// Confirmed at once, if something came of it: leases are known to nobody else.
     pub(in crate::subscription) fn extended(&mut self, said: &Said<Vec<Place>>, out: &mut Vec<Action>) {
-        let Some(speaker) = self.speaker(said, out) else { return };
+        let Some(mut speaker) = self.speaker(said, out) else { return };
         let until = self.now.plus_ms(self.rules.lease_ms);
         for place in said.about.iter().copied() {
             if self.holds(speaker.seat, place) {
@@ -81,7 +82,12 @@ impl Dispatcher {
                 self.claims.extend(place, until);
             } else {
                 refuse(said, self.why_not_held(place, speaker.seat), out);
+                continue;
             }
+            speaker.heeded = true;
+        }
+        if speaker.heeded {
+            out.push(Action::Confirm { consumer: said.consumer, request: said.request });
         }
     }
 

@@ -147,7 +147,6 @@ fn extend(number: usize, under: Epochs, offsets: &[u64], world: &mut World<'_>) 
     world.met.met(Met::OpExtend);
     let about = offsets.iter().map(|offset| world.replica.place(*offset)).collect::<Vec<Place>>();
     let said = said(number, under, about, Sent::default(), world);
-    world.clients[number].sent.remove(&said.request);
     let (request, id) = (said.request, said.consumer);
     let until = world.now + world.replica.rules.lease_ms;
     world.tell_about(Event::Extend(said), |world, refusals| {
