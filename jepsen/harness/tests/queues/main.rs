@@ -54,7 +54,8 @@ async fn story(name: &'static str, kind: SubscriptionKind, consumers: u64, own: 
     let mut arena = Arena::open(Plan::new(name, 25).with_links()).await?;
     arena.topic(TOPIC, PARTITIONS, Retention::default()).await?;
     let consumers = Consumers::start(&arena, kind, consumers).await;
-    let producers = Spec { rivals: 0, pagers: 1, ..Spec::default() };
+    // No more than one consumer alone can take.
+    let producers = Spec { wire_producers: 1, rivals: 0, pagers: 1, pace_ms: 30, ..Spec::default() };
     let producers = arena.workload(TOPIC, PARTITIONS, &producers);
     let mut leaders = Vec::new();
     for round in 0..count("MERIDIAN_JEPSEN_QUEUES", 1) {
