@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use meridian_history::{
-    DeadLetter, DeadLetters, Drain, Drained, FinalState, SettledState, Source, Span,
-};
+use meridian_history::{DeadLetter, DeadLetters, Drain, Drained, FinalState, SettledState, Source, Span};
 use meridian_sdk::{Item, Start};
 
 use super::Queue;
