@@ -70,6 +70,7 @@ async fn run(meanwhile: impl Fn(&FakeCluster)) -> Report {
         subscription: "s".into(),
         kind: SubscriptionKind::Shared,
         lease_ms: 60_000,
+        backoff_ms: (1_000, 60_000),
         dead_letters: None,
         start: Place::Earliest,
         credit: 4,

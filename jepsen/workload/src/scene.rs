@@ -9,6 +9,9 @@ use meridian_model::hash;
 use crate::chance::Chance;
 use crate::tally::Tally;
 
+/// Keys of each partition. Several, so that consumers can share a partition by its keys.
+const KEYS_PARTITION: u64 = 5;
+
 /// How clients work.
 #[derive(Debug, Clone)]
 pub struct Manner {
@@ -89,10 +92,10 @@ impl Scene {
         self.manner.turn.map_or(any, |turn| turn(self.partitions))
     }
 
-    /// A key that belongs to a partition.
-    pub fn key_of(&self, partition: u32) -> String {
+    /// One of the keys that belong to a partition, in turn.
+    pub fn key_of(&self, partition: u32, nth: u64) -> String {
         let keys = (0_u32..).map(|n| format!("key-{n}"));
         let mut fitting = keys.filter(|key| hash::partition_of(key.as_bytes(), self.partitions) == partition);
-        fitting.next().unwrap_or_default()
+        fitting.nth((nth % KEYS_PARTITION) as usize).unwrap_or_default()
     }
 }

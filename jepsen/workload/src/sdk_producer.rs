@@ -42,7 +42,7 @@ pub async fn produce(scene: Arc<Scene>, region: impl Region, nth: u64, mut chanc
         *sequence += 1;
         let length = chance.between(0, scene.manner.filler_bytes_max) as usize;
         let (body, crc) = oracle::seal(&id, &chance.text(length));
-        let key = scene.key_of(partition);
+        let key = scene.key_of(partition, id.sequence);
         let pending = scene.recorder.invoke(slot, call(&scene, partition, &id, &key, crc));
         match producer.send(Message::new(body).with_key(key)).await {
             Ok(delivery) => on_their_way.push(settle(scene.clone(), slot, partition, id, pending, delivery)),

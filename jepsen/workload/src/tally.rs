@@ -66,6 +66,16 @@ impl Tally {
         wait::until(&what, within, async || (self.acked() >= goal).then_some(())).await
     }
 
+    /// Waits until this many more messages are read.
+    ///
+    /// # Errors
+    /// If they are not in time.
+    pub async fn await_reads(&self, more: u64, within: Duration) -> Result<()> {
+        let goal = self.state().read + more;
+        let what = format!("{more} more messages that are read");
+        wait::until(&what, within, async || (self.state().read >= goal).then_some(())).await
+    }
+
     /// Waits until a producer with a name of its own is opened, if none was so far: fencing is at work then.
     ///
     /// # Errors

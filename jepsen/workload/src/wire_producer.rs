@@ -157,7 +157,7 @@ impl<R: Region> Producer<R> {
 
     fn pack(&mut self, identity: &Identity, partition: u32) -> Option<Parcel> {
         let first = identity.sequences[partition as usize];
-        let key = self.scene.key_of(partition);
+        let key = self.scene.key_of(partition, first);
         let codec = self.chance.pick(&[Codec::None, Codec::Lz4, Codec::Zstd]);
         let flags = if self.name.is_some() { FLAG_NAMED_PRODUCER } else { 0 };
         let builder = BatchBuilder::new(codec).producer(identity.producer, identity.epoch, first);

@@ -209,6 +209,12 @@ async fn a_second_consumer_of_an_exclusive_subscription_is_told_why_it_is_refuse
     let scene = Scene::new(1 << 20);
     scene.publish(0..1).await;
     let mut alice = scene.attach(EXCLUSIVE, ALICE, false).await;
+    let Some(Response::Source(source)) = alice.attached.answer().await else { panic!("a welcome") };
+    assert_eq!(
+        (source.state(), source.failure),
+        (SourceState::Attached, None),
+        "the first is told that it is in"
+    );
     assert_eq!(alice.messages(1).await.len(), 1);
     let mut bob = scene.attach(EXCLUSIVE, BOB, false).await.attached;
     let Some(Response::Source(source)) = bob.answer().await else { panic!("a refusal") };

@@ -36,6 +36,15 @@ const LEADERS_MAX: Duration = Duration::from_secs(30);
 /// One run at a time: two clusters on a small machine would measure each other.
 static EXCLUSIVE: AsyncMutex<()> = AsyncMutex::const_new(());
 
+/// What clients did that have finished in a region where everything is healed.
+#[derive(Debug)]
+pub struct Worked {
+    topic: String,
+    partitions: u32,
+    counts: Counts,
+    revived: u32,
+}
+
 /// A test under way. Dropped before [`Arena::finish`], it keeps everything as evidence and says where.
 #[derive(Debug)]
 pub struct Arena {
@@ -203,6 +212,15 @@ impl Arena {
     /// # Errors
     /// If a node does not come back or a client does not finish; what the replicas hold is for the judge.
     pub async fn conclude(&mut self, workload: Workload, options: &Options) -> Result<Judged> {
+        let worked = self.heal(workload, options).await?;
+        self.examine(worked, options).await
+    }
+
+    /// Heals everything and lets the clients finish.
+    ///
+    /// # Errors
+    /// If a node does not come back or a client does not finish.
+    pub async fn heal(&mut self, workload: Workload, options: &Options) -> Result<Worked> {
         if self.plan.setup.placement == crate::net::Placement::Namespaces {
             self.cluster.network().cut(&[])?;
         }
@@ -218,6 +236,15 @@ impl Arena {
         }
         let counts = stopped?;
         self.acked += counts.acked;
+        Ok(Worked { topic, partitions, counts, revived })
+    }
+
+    /// Rescans every replica, and has the history judged. Nothing is recorded after it.
+    ///
+    /// # Errors
+    /// If no client can be made or the history is not whole.
+    pub async fn examine(&mut self, worked: Worked, options: &Options) -> Result<Judged> {
+        let Worked { topic, partitions, counts, revived } = worked;
         let scanned = rescan(&self.cluster, &self.recorder, &topic, partitions, HEALED_MAX).await?;
         let judged = self.judge(options, counts, scanned, revived)?;
         self.searched += judged.searched();
@@ -226,14 +253,22 @@ impl Arena {
 
     fn judge(&self, options: &Options, counts: Counts, rescan: Rescan, revived: u32) -> Result<Judged> {
         self.recorder.finish()?;
-        let file = self.run.folder().join("history.jsonl");
-        let read = File::open(&file).with_context(|| format!("reading {}", file.display()))?;
-        let history = History::read(std::io::BufReader::new(read))?;
+        let history = self.history()?;
         let report = meridian_checker::check(&history, options);
         let judged = Judged { report, counts, rescan, faults: self.faults.counts(), revived };
         std::fs::write(self.run.folder().join("report.json"), serde_json::to_vec_pretty(&judged.to_json())?)?;
         std::fs::write(self.run.folder().join("report.txt"), judged.report.to_string())?;
         Ok(judged)
+    }
+
+    /// The history as it was written so far.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn history(&self) -> Result<History> {
+        let file = self.run.folder().join("history.jsonl");
+        let read = File::open(&file).with_context(|| format!("reading {}", file.display()))?;
+        Ok(History::read(std::io::BufReader::new(read))?)
     }
 
     /// Where history, report and logs lie.

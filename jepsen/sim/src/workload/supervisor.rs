@@ -103,7 +103,7 @@ async fn serve_again(scene: &Scene, wires: &Wires) {
 async fn publish_one(scene: &Scene, wires: &Wires, partition: u32) -> Result<(), Error> {
     let id = MessageId::new(format!("boss-{partition}"), 0, 0);
     let (body, crc) = oracle::seal(&id, "healed");
-    let key = scene.clients.key_of(partition);
+    let key = scene.clients.key_of(partition, 0);
     let call = Publish {
         topic: TOPIC.to_owned(),
         partition,

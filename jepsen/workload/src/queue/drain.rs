@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
-use meridian_history::{DeadLetter, DeadLetters, Drain, Drained, Source};
+use anyhow::{Context, Result, ensure};
+use meridian_history::{DeadLetter, DeadLetters, Drain, Drained, FinalState, SettledState, Source, Span};
 use meridian_sdk::{Item, Start};
 
 use super::Queue;
@@ -46,6 +46,37 @@ where
         wait::until(&what, within, async || matches!(unsettled(partition).await, Ok(0)).then_some(()))
             .await?;
         pending.ok(Drained { through: end.0, at_ms: queue.clock.now().0 });
+    }
+    Ok(())
+}
+
+/// Asks what is settled in each partition. To be called when nothing is settled any more.
+///
+/// # Errors
+/// If somebody cannot be asked, or does not tell all of it.
+pub async fn final_state(
+    scene: &Scene,
+    region: &impl Region,
+    queue: &Queue,
+    mut chance: Chance,
+) -> Result<()> {
+    let admin = region.client(chance.any())?.admin();
+    for partition in 0..scene.partitions {
+        let (topic, subscription) = (scene.topic.clone(), queue.subscription.clone());
+        let call = FinalState { topic, partition, subscription, state: None };
+        let pending = scene.recorder.invoke(scene.number(), call);
+        let told = admin.get_subscription(&scene.topic, &queue.subscription).await?;
+        let standing = told.partitions.into_iter().find(|told| told.partition == partition);
+        let standing = standing.and_then(|told| told.standing.ok().flatten());
+        let standing = standing.with_context(|| format!("nobody knows what is settled in {partition}"))?;
+        ensure!(
+            standing.settled_ranges == standing.settled.len() as u64
+                && standing.delayed_messages + standing.dropped_messages == 0,
+            "not all that is settled in {partition} is told: {standing:?}"
+        );
+        let ranges = standing.settled.iter().map(|(from, to)| Span { from: from.0, to: to.0 }).collect();
+        let at_ms = queue.clock.now().0;
+        pending.ok(SettledState { floor: standing.floor.0, ranges, at_ms, ..SettledState::default() });
     }
     Ok(())
 }

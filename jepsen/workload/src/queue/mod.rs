@@ -13,14 +13,14 @@ use std::sync::Arc;
 
 use meridian_history::{Done, Place, Subscribe, SubscriptionKind};
 use meridian_model::{Clock, Offset, UnixMs};
-use meridian_sdk::consumer::{Consumer, Kind};
+use meridian_sdk::consumer::{Consumer, Kind, RedeliveryBackoff};
 use meridian_sdk::{Client, ConsumerBuilder, Error, Start};
 
 use crate::chance::Chance;
 use crate::region::Region;
 use crate::scene::Scene;
 
-pub use drain::{dead_letters, drain};
+pub use drain::{dead_letters, drain, final_state};
 pub use life::consume;
 
 /// One subscription, and how its consumers behave.
@@ -32,6 +32,8 @@ pub struct Queue {
     pub kind: SubscriptionKind,
     /// How long a consumer may hold a message without a word, in milliseconds.
     pub lease_ms: u64,
+    /// How long a refused message waits at first and at most, in milliseconds.
+    pub backoff_ms: (u64, u64),
     /// After so many failed attempts a message goes to the topic that is named.
     pub dead_letters: Option<(u32, String)>,
     /// Where it begins.
@@ -132,7 +134,9 @@ async fn make(
         Place::Time(time) => Start::Time(UnixMs(time)),
     };
     let mut builder = queue.builder(scene, &client).create(true).start(start);
-    builder = builder.lease(std::time::Duration::from_millis(queue.lease_ms));
+    let [lease, first, most] =
+        [queue.lease_ms, queue.backoff_ms.0, queue.backoff_ms.1].map(std::time::Duration::from_millis);
+    builder = builder.lease(lease).backoff(RedeliveryBackoff { first, most, doubles: true });
     if let Some((attempts, topic)) = &queue.dead_letters {
         builder = builder.dead_letters(*attempts, topic);
     }

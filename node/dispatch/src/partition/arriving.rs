@@ -65,14 +65,12 @@ impl Partition {
             }
             _ => None,
         });
-        if let Some(failure) = refused {
-            let ended = SubscribeSource {
-                source,
-                state: SourceState::Ended as i32,
-                failure: Some(failure),
-                ..SubscribeSource::default()
-            };
-            self.send(seat, Response::Source(ended));
+        let state = if refused.is_some() { SourceState::Ended } else { SourceState::Attached };
+        let ended = refused.is_some();
+        let told =
+            SubscribeSource { source, state: state as i32, failure: refused, ..SubscribeSource::default() };
+        self.send(seat, Response::Source(told));
+        if ended {
             if let Some(served) = self.served.get_mut(&seat.subscription) {
                 served.consumers.remove(&seat.consumer);
             }

@@ -190,8 +190,8 @@ impl Subscribing {
         match what {
             FromPart::Attached(way) => {
                 self.credit.attached(source);
-                let state = self.sources.attached(source, way, self.draining);
-                self.answer(Response::Source(state)).await
+                self.sources.attached(source, way, self.draining);
+                Ok(())
             }
             FromPart::Ended => {
                 self.credit.detached(source);
@@ -238,10 +238,14 @@ impl Subscribing {
                 self.sources.drained(source);
                 self.end_if_drained()
             }
-            // A partition refuses a consumer for good: the whole stream ends with its reason.
-            Response::Source(refused) => match &refused.failure {
+            // A partition refuses a consumer for good: the whole stream ends with its reason. One that takes it in is
+            // told of behind what still waits from before, the end of its last part among it.
+            Response::Source(told) => match &told.failure {
                 Some(failure) => Err(End::Refused(failure.clone())),
-                None => Ok(()),
+                None => {
+                    let state = self.sources.taken_in(source);
+                    self.pass(Response::Source(state)).await
+                }
             },
             Response::Refused(_) => self.answer(response).await,
             _ => self.pass(response).await,

@@ -264,19 +264,20 @@ impl Sources {
             .is_some_and(|source| source.life == life && !matches!(source.state, State::Over))
     }
 
-    pub(super) fn attached(
-        &mut self,
-        number: u32,
-        way: mpsc::UnboundedSender<ToPart>,
-        draining: bool,
-    ) -> SubscribeSource {
-        let Some(source) = self.sources.get_mut(&number) else { return SubscribeSource::default() };
+    /// There is a way to its leader, who may still refuse the consumer.
+    pub(super) fn attached(&mut self, number: u32, way: mpsc::UnboundedSender<ToPart>, draining: bool) {
+        let Some(source) = self.sources.get_mut(&number) else { return };
         if draining {
             // A way that ends is heard of.
             let _ = way.send(ToPart::Say(Box::new(Request::Drain(SubscribeDrain {}))));
         }
         source.state = State::Attached(way);
-        source.told(number, SourceState::Attached)
+    }
+
+    /// Its leader takes the consumer in: what the stream is told.
+    pub(super) fn taken_in(&self, number: u32) -> SubscribeSource {
+        let source = self.sources.get(&number);
+        source.map_or_else(SubscribeSource::default, |source| source.told(number, SourceState::Attached))
     }
 
     /// Tells the stream so, unless nothing was attached.
