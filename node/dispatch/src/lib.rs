@@ -13,6 +13,7 @@ mod refused;
 mod room;
 mod served;
 mod speech;
+mod steady;
 mod work;
 
 pub use attached::{Attach, Attached, Speaker};

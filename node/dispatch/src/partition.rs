@@ -23,6 +23,7 @@ use crate::attached::Arrival;
 use crate::pages::Pages;
 use crate::room::Room;
 use crate::served::{Served, State};
+use crate::steady::SteadyTime;
 use crate::work::{For, Work};
 
 /// How often leadership, the log's start and consumers that went are looked at.
@@ -38,6 +39,7 @@ const ARRIVALS_AT_ONCE: usize = 256;
 pub(crate) struct Partition {
     room: Arc<Room>,
     group: GroupId,
+    time: SteadyTime,
     arrivals: mpsc::Receiver<Arrival>,
     served: BTreeMap<SubscriptionId, Served>,
     pages: Pages,
@@ -65,9 +67,11 @@ pub(crate) struct Partition {
 impl Partition {
     pub(crate) fn new(room: Arc<Room>, group: GroupId, arrivals: mpsc::Receiver<Arrival>) -> Self {
         let pages = Pages::new(Arc::clone(&room.budget));
+        let time = SteadyTime::new(Arc::clone(&room.clock));
         Self {
             room,
             group,
+            time,
             arrivals,
             served: BTreeMap::new(),
             pages,
@@ -115,7 +119,7 @@ impl Partition {
     }
 
     fn now(&self) -> UnixMs {
-        self.room.clock.now()
+        self.time.now()
     }
 
     fn wake_at(&self) -> Instant {
@@ -159,6 +163,7 @@ impl Partition {
 
     /// What no event tells: who leads, where the log begins, who has gone.
     fn look(&mut self) {
+        self.follow_clock();
         self.look_at_tail();
         let gone = |served: &Served| {
             let closed = served.consumers.values().filter(|consumer| consumer.answers.is_closed());
@@ -185,6 +190,21 @@ impl Partition {
         }
     }
 
+    /// Where the wall clock was set, delays go by it from then on, and leases begin anew.
+    fn follow_clock(&mut self) {
+        if let Some(ahead_ms) = self.time.follow() {
+            tracing::warn!(group = %self.group, ahead_ms, "the clock was set: dispatching begins anew");
+            let ids: Vec<SubscriptionId> = self.served.keys().copied().collect();
+            ids.into_iter().for_each(|id| self.begin_anew(id));
+        }
+    }
+
+    /// Consumers come again, and are awaited: what they hold stays theirs.
+    fn begin_anew(&mut self, id: SubscriptionId) {
+        self.served.remove(&id);
+        self.seen.remove(&id);
+    }
+
     /// What others changed: an operator sought, or gave it other rules, or deleted it.
     fn look_at_subscription(&mut self, id: SubscriptionId) {
         let Some(Served {
@@ -208,10 +228,9 @@ impl Partition {
             }
         };
         let sought = glance.seek_epoch > dispatcher.epochs().seek;
-        let ruled = glance.rules_at != *rules_at.get_or_insert(glance.rules_at);
+        let ruled = glance.rules_at != *rules_at;
         if ruled {
-            // Consumers come again, and what they hold stays theirs.
-            self.served.remove(&id);
+            self.begin_anew(id);
             return;
         }
         let due = told_at.is_none_or(|at| at + LAG_EVERY <= Instant::now());

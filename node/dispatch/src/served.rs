@@ -36,7 +36,7 @@ pub(crate) struct Served {
     pub(crate) consumers: BTreeMap<ConsumerId, Consumer>,
     pub(crate) wake_at: Option<UnixMs>,
     /// The control index of the rules that the dispatcher knows.
-    pub(crate) rules_at: Option<u64>,
+    pub(crate) rules_at: u64,
     /// Whether messages go to a dead-letter topic after their last attempt.
     pub(crate) buries: bool,
     /// Where the dispatcher believes that dead letters go.
@@ -55,7 +55,7 @@ impl Served {
             state: State::Beginning(Vec::new()),
             consumers: BTreeMap::new(),
             wake_at: None,
-            rules_at: None,
+            rules_at: 0,
             buries: false,
             destination: None,
             lag_told: None,

@@ -1,6 +1,7 @@
 //! A dispatch room over logs in memory: what consumers hear, and what is settled when they have.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use meridian_commitlog::memory::MemoryLog;
@@ -24,12 +25,16 @@ const NOW: UnixMs = UnixMs(1_000_000_000_000);
 const ALICE: ConsumerId = ConsumerId::from_u128(1);
 const BOB: ConsumerId = ConsumerId::from_u128(2);
 
-/// Time since the test began, which a paused runtime moves.
-struct Running(tokio::time::Instant);
+/// Time since the test began, which a paused runtime moves, and by how much the clock was set, in milliseconds.
+struct Running {
+    since: tokio::time::Instant,
+    ahead_ms: AtomicI64,
+}
 
 impl Clock for Running {
     fn now(&self) -> UnixMs {
-        NOW.plus_ms(self.0.elapsed().as_millis() as u64)
+        let now = NOW.plus_ms(self.since.elapsed().as_millis() as u64);
+        UnixMs(now.0.saturating_add_signed(self.ahead_ms.load(Ordering::Relaxed)))
     }
 }
 
@@ -44,6 +49,7 @@ impl Letterbox for NoLetters {
 struct Scene {
     log: Arc<MemoryLog>,
     room: Arc<Room>,
+    clock: Arc<Running>,
 }
 
 impl Scene {
@@ -53,11 +59,12 @@ impl Scene {
         let of = |kind| SubscriptionRules { kind, lease_ms: 5_000, ..SubscriptionRules::default() };
         log.subscribe(GROUP, SHARED, of(SubscriptionKind::Shared));
         log.subscribe(GROUP, EXCLUSIVE, of(SubscriptionKind::Exclusive));
-        let clock = Arc::new(Running(tokio::time::Instant::now()));
+        let clock = Arc::new(Running { since: tokio::time::Instant::now(), ahead_ms: AtomicI64::new(0) });
         let (reads, cursors) = (Arc::clone(&log) as _, Arc::clone(&log) as _);
         let budget = PageBudget::new(kept_bytes);
-        let room = Room::new(reads, cursors, clock, Arc::new(NoLetters), DispatchBounds::default(), budget);
-        Self { log, room }
+        let wall = Arc::clone(&clock) as _;
+        let room = Room::new(reads, cursors, wall, Arc::new(NoLetters), DispatchBounds::default(), budget);
+        Self { log, room, clock }
     }
 
     async fn publish(&self, bodies: std::ops::Range<u64>) {
@@ -234,4 +241,29 @@ async fn a_seek_by_somebody_else_is_noticed() {
     assert_eq!(alice.messages(10).await, bodies(0..10), "once more");
     alice.ack(0, 10).await;
     assert_eq!(scene.backlog(SHARED), 0);
+}
+
+/// Leases are 5 seconds long.
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_by_an_hour_ends_no_lease_and_stops_none() {
+    for by_ms in [3_600_000, -3_600_000] {
+        let scene = Scene::new(1 << 20);
+        scene.publish(0..2).await;
+        let mut alice = scene.attach(SHARED, ALICE, false).await;
+        assert_eq!(alice.messages(2).await.len(), 2);
+        scene.clock.ahead_ms.store(by_ms, Ordering::Relaxed);
+        while let Some(answer) = alice.attached.answer().await {
+            assert!(!matches!(answer, Response::Messages(_)), "a lease ended: {answer:?}");
+        }
+        let mut again = scene.attach(SHARED, ALICE, false).await;
+        again.epochs = alice.epochs;
+        again.ack(0, 1).await;
+        drop(again);
+        let mut bob = scene.attach(SHARED, BOB, false).await;
+        let begun = tokio::time::Instant::now();
+        assert_eq!(bob.messages(1).await, bodies(1..2), "what is not acked comes again");
+        assert!(begun.elapsed() < Duration::from_secs(60), "and soon: {:?}", begun.elapsed());
+        bob.ack(1, 2).await;
+        assert_eq!(scene.backlog(SHARED), 0);
+    }
 }

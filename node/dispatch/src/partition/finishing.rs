@@ -52,14 +52,16 @@ impl Partition {
     fn begun(&mut self, of: For, token: Option<Token>, begun: Result<u64, CursorError>) {
         let id = of.subscription;
         let standing = begun.and_then(|epoch| {
+            // Rules that change in between are seen to differ later.
+            let rules_at = self.room.cursors.glance(self.group, id)?.rules_at;
             let standing = self.room.cursors.standing(self.group, id)?;
-            Ok(Standing { dispatch_epoch: epoch, ..standing })
+            Ok((rules_at, Standing { dispatch_epoch: epoch, ..standing }))
         });
         match (standing, token) {
-            (Ok(standing), Some(_)) => {
+            (Ok((_, standing)), Some(_)) => {
                 self.event(id, Event::Begun { token, standing: Box::new(standing) });
             }
-            (Ok(standing), None) => self.go_on(id, standing),
+            (Ok((rules_at, standing)), None) => self.go_on(id, rules_at, standing),
             (Err(CursorError::NotLeader { .. }), _) => self.over = true,
             // Consumers see that their part ends, and come again if there still is such a subscription.
             (Err(CursorError::Refused(_)), _) => drop(self.served.remove(&id)),
@@ -67,7 +69,7 @@ impl Partition {
         }
     }
 
-    fn go_on(&mut self, id: SubscriptionId, standing: Standing) {
+    fn go_on(&mut self, id: SubscriptionId, rules_at: u64, standing: Standing) {
         self.look_at_tail();
         let Ok(log) = self.room.log.bounds(self.group) else {
             self.over = true;
@@ -82,7 +84,7 @@ impl Partition {
         let bounds = DispatchBounds::clone(&self.room.bounds);
         let dispatcher = Dispatcher::new(standing, log, bounds, now, awaits);
         served.state = State::Dispatching(Box::new(dispatcher));
-        (served.destination, served.buries) = (to, buries);
+        (served.rules_at, served.destination, served.buries) = (rules_at, to, buries);
         self.event(id, Event::Outbox { room, to });
         waiting.into_iter().for_each(|arrival| self.arrived(arrival));
     }
