@@ -118,6 +118,24 @@ impl Channels {
         all[state.turn].clone()
     }
 
+    /// Somebody else to ask, who did not fail lately if there is one.
+    pub(crate) fn other_than(&self, address: &str) -> Option<String> {
+        let state = self.state.lock();
+        let failed =
+            |other: &&String| state.suspects.get(*other).is_some_and(|since| since.elapsed() < SUSPECT_FOR);
+        let all = state.all();
+        all.iter().filter(|other| *other != address).min_by_key(failed).cloned()
+    }
+
+    /// Somebody else answered sooner: ask others first next time.
+    pub(crate) fn turn_from(&self, address: &str) {
+        let mut state = self.state.lock();
+        let all = state.all();
+        if all.get(state.turn % all.len().max(1)).is_some_and(|next| next == address) {
+            state.turn = (state.turn + 1) % all.len();
+        }
+    }
+
     /// Ask somebody else next time.
     pub(crate) fn turn(&self) {
         let mut state = self.state.lock();

@@ -16,6 +16,9 @@ use crate::client::Shared;
 
 /// Topics whose route is kept.
 const TOPICS_CACHED_MAX: usize = 1_024;
+/// A node that takes longer to answer is not waited for alone: all partitions wait for this answer, and a node that is
+/// cut off says nothing for long.
+const HEDGE_AFTER: Duration = Duration::from_millis(300);
 /// An answer of this age need not be asked for again.
 const FRESH_FOR: Duration = Duration::from_millis(20);
 
@@ -136,15 +139,24 @@ impl Shared {
         }
     }
 
-    /// Asks a node, and remembers.
+    /// Asks a node, and another one where the first takes its time, and remembers.
     pub(crate) async fn lookup(&self, topic: &str) -> Result<Arc<TopicRoute>, Error> {
-        let request = LookupTopicRequest { topic: topic.to_string() };
-        let response = self
-            .call("look up topic", |channel| {
-                let request = request.clone();
-                async move { MetadataServiceClient::new(channel).lookup_topic(request).await }.boxed()
-            })
-            .await?;
+        let first = self.channels.anyone();
+        let hedge = async {
+            tokio::time::sleep(HEDGE_AFTER).await;
+            match self.channels.other_than(&first) {
+                Some(other) => self.ask(topic, other).await,
+                None => std::future::pending().await,
+            }
+        };
+        let response = tokio::select! {
+            biased;
+            response = self.ask(topic, first.clone()) => response?,
+            Ok(response) = hedge => {
+                self.channels.turn_from(&first);
+                response
+            }
+        };
         let route = Arc::new(TopicRoute::from_wire(response)?);
         if route.partitions.is_empty() {
             return Err(Error::nonsense("a lookup returned a topic without partitions"));
@@ -152,6 +164,15 @@ impl Shared {
         self.channels.learn(route.nodes.values().cloned());
         self.metadata.remember(topic, route.clone());
         Ok(route)
+    }
+
+    async fn ask(&self, topic: &str, first: String) -> Result<LookupTopicResponse, Error> {
+        let request = LookupTopicRequest { topic: topic.to_string() };
+        let asked = self.call_as(self.usual("look up topic", Some(first)), |channel| {
+            let request = request.clone();
+            async move { MetadataServiceClient::new(channel).lookup_topic(request).await }.boxed()
+        });
+        asked.await
     }
 }
 

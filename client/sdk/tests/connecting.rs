@@ -36,6 +36,19 @@ async fn one_bootstrap_node_of_many_is_enough_and_others_are_learned() {
     client.lookup("t").await.expect("another node, learned from the first answer");
 }
 
+/// Nodes that are cut off break no connection. All partitions of a producer wait for the same answer.
+#[tokio::test]
+async fn a_node_that_says_nothing_holds_no_lookup_up() {
+    let cluster = FakeCluster::with_topic(2).await;
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let servers = [silent.local_addr().expect("bound").to_string(), cluster.addresses[0].clone()];
+    let config = ClientConfig::new(servers).with_attempt_timeout(Duration::from_secs(300));
+    let client =
+        Client::new(config.with_operation_timeout(Duration::from_secs(600))).expect("good addresses");
+    let looked_up = tokio::time::timeout(Duration::from_secs(60), client.lookup("t")).await;
+    assert_eq!(looked_up.expect("another node is asked").expect("found").partition_count(), 2);
+}
+
 #[tokio::test]
 async fn the_network_can_be_replaced() {
     let cluster = FakeCluster::with_topic(3).await;

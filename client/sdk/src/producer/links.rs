@@ -47,6 +47,11 @@ impl Links {
         if let Some(link) = slot.as_ref().filter(|link| link.is_alive()) {
             return Ok(link.clone());
         }
+        if accept_redirect && self.shared.channels.is_suspect(&address) {
+            // Somebody has just tried in vain, while this partition waited for the same stream.
+            let why = "no publish stream could be opened just now".to_string();
+            return Err(Error::Connect { addresses: vec![address], why });
+        }
         let channel = self.shared.channels.get(&address).await?;
         let open = PublishOpen { topic: self.topic.clone(), accept_redirect };
         let patience = self.shared.config.attempt_timeout;
