@@ -12,7 +12,7 @@ use super::board::Board;
 use super::region::{Region, TOPIC};
 
 /// Producers, each with a client of its own; each has its part of the partitions.
-const PRODUCERS: u32 = 2;
+pub(super) const PRODUCERS: u32 = 2;
 const BODY_BYTES: usize = 100;
 
 /// The trickle. Dropping it ends it.

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 
 use super::board::Watched;
-use super::publishing::Publishing;
+use super::publishing::{PRODUCERS, Publishing};
 use super::region::Region;
 use crate::Story;
 
@@ -16,6 +16,8 @@ const RETURN_MAX: Duration = Duration::from_secs(30);
 /// How long a round is watched after its last partition is back: what comes back may go again.
 const WATCHED_AFTER: Duration = Duration::from_millis(1_000);
 const LOOK_EVERY: Duration = Duration::from_millis(2);
+/// A partition that is without an ack for longer is looked at: is it led, or do publishers not find its leader?
+const LATE_AFTER: Duration = Duration::from_millis(2_000);
 /// How long leaders must have stayed where they are before a death: longer than it takes nodes to look at them. A
 /// leader that is about to hand over to the node that dies would measure something else.
 const STILL_FOR: Duration = Duration::from_millis(1_500);
@@ -43,6 +45,18 @@ pub(super) struct Round {
     /// The longest time without an ack in the affected partitions, and in the others.
     pub(super) longest_ms: f64,
     pub(super) others_longest_ms: f64,
+    /// What was late after two seconds, and why.
+    pub(super) late: Option<Late>,
+}
+
+/// Partitions without an ack after two seconds.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Late {
+    pub(super) partitions: usize,
+    /// Of these, led by a node that lives: their publishers have not found it.
+    pub(super) led: usize,
+    /// How many of them each publisher has.
+    pub(super) by_publisher: Vec<usize>,
 }
 
 /// All rounds of one kind.
@@ -74,6 +88,11 @@ pub(super) async fn run(
              longest pause elsewhere {:.0} ms",
             round.node, round.affected, round.others_longest_ms
         ));
+        if let Some(Late { partitions, led, by_publisher }) = &round.late {
+            story.say(format!(
+                "    after 2 s {partitions} were late, {led} of them led by a node that lives, by publisher {by_publisher:?}"
+            ));
+        }
         rounds.push(round);
     }
     Ok(Rounds { death, rounds, errors: publishing.board.errors() })
@@ -96,7 +115,11 @@ async fn one(
         Death::Silence => region.cluster.network().silence(*node),
     })?;
     board.installed();
+    let mut late = None;
     while fault.elapsed() < RETURN_MAX && board.look(affected).iter().any(|seen| seen.resumed.is_none()) {
+        if late.is_none() && fault.elapsed() > LATE_AFTER {
+            late = Some(look_at_late(region, publishing, affected, *node).await?);
+        }
         tokio::time::sleep(LOOK_EVERY).await;
     }
     tokio::time::sleep(WATCHED_AFTER).await;
@@ -120,7 +143,24 @@ async fn one(
         median_ms: back.get(back.len() / 2).copied(),
         longest_ms: longest(&seen),
         others_longest_ms: longest(&seen_elsewhere),
+        late,
     })
+}
+
+async fn look_at_late(region: &Region, publishing: &Publishing, affected: &[u32], dead: u64) -> Result<Late> {
+    let seen = publishing.board.look(affected);
+    let late: Vec<u32> = affected
+        .iter()
+        .zip(seen)
+        .filter(|(_, seen)| seen.resumed.is_none())
+        .map(|(number, _)| *number)
+        .collect();
+    let mut by_publisher = vec![0; PRODUCERS as usize];
+    late.iter().for_each(|partition| by_publisher[(partition % PRODUCERS) as usize] += 1);
+    let led = region.led().await?;
+    let led = led.iter().filter(|(node, _)| **node != dead).flat_map(|(_, led)| led);
+    let led = led.filter(|partition| late.contains(partition)).count();
+    Ok(Late { partitions: late.len(), led, by_publisher })
 }
 
 fn longest(seen: &[Watched]) -> f64 {
@@ -161,6 +201,7 @@ mod tests {
             median_ms: last_ms,
             longest_ms: 0.0,
             others_longest_ms: 0.0,
+            late: None,
         };
         let mut rounds: Vec<Round> = (1..=49).map(|n| round(Some(f64::from(n) * 10.0))).collect();
         rounds.push(round(None));

@@ -77,6 +77,7 @@ async fn run(meanwhile: impl Fn(&FakeCluster)) -> Report {
         // Its leases never end.
         habits: Habits { silence: 0, stay_ms: (50, 300), ..Habits::default() },
         clock: Arc::new(SystemClock),
+        clocks_agree: true,
     });
     subscribe(&scene, &region, &queue, &mut chance.fork("subscribe")).await;
     let mut consumers = JoinSet::new();

@@ -32,6 +32,8 @@ pub struct Outcome {
     pub faults: BTreeMap<String, u64>,
     /// Messages acked to clients.
     pub acked: u64,
+    /// Messages given to consumers.
+    pub delivered: u64,
     /// Operations that were part of a search for a legal order.
     pub searched: u64,
     /// Messages that retention had removed at the end, summed over replicas.
@@ -71,6 +73,7 @@ pub(crate) fn judge(spec: &Spec, raw: Raw, begun: Instant) -> Result<Outcome> {
         records: raw.records,
         faults: raw.faults.into_iter().map(|(name, count)| (name.to_owned(), count)).collect(),
         acked: raw.acked,
+        delivered: raw.delivered,
         searched,
         trimmed: raw.trimmed,
         elections: raw.elections,
@@ -106,6 +109,7 @@ impl Outcome {
             records: 0,
             faults: BTreeMap::new(),
             acked: 0,
+            delivered: 0,
             searched: 0,
             trimmed: 0,
             elections: 0,
@@ -133,8 +137,17 @@ impl Outcome {
     /// The head of the table of outcomes.
     pub fn table_head() -> String {
         format!(
-            "{:>6} {:>7} {:>7} {:>8} {:>7} {:>9} {:>8} {:>7}  {:8}  faults",
-            "seed", "verdict", "acked", "searched", "trimmed", "elections", "virtual", "wall", "hash"
+            "{:>6} {:>7} {:>7} {:>9} {:>8} {:>7} {:>9} {:>8} {:>7}  {:8}  faults",
+            "seed",
+            "verdict",
+            "acked",
+            "delivered",
+            "searched",
+            "trimmed",
+            "elections",
+            "virtual",
+            "wall",
+            "hash"
         )
     }
 }
@@ -144,10 +157,11 @@ impl fmt::Display for Outcome {
         let faults: Vec<String> = self.faults.iter().map(|(name, n)| format!("{name} {n}")).collect();
         write!(
             f,
-            "{:>6} {:>7} {:>7} {:>8} {:>7} {:>9} {:>7.1}s {:>6.2}s  {:.8}  {}",
+            "{:>6} {:>7} {:>7} {:>9} {:>8} {:>7} {:>9} {:>7.1}s {:>6.2}s  {:.8}  {}",
             self.seed,
             if self.pass { "pass" } else { "FAIL" },
             self.acked,
+            self.delivered,
             self.searched,
             self.trimmed,
             self.elections,

@@ -1,5 +1,6 @@
 //! Everything that a seed decides before a run begins, and that its history's header tells.
 
+use meridian_history::SubscriptionKind;
 use meridian_workload::Chance;
 
 use crate::fault::{Fault, Planned};
@@ -36,6 +37,8 @@ pub(crate) struct Plan {
     pub(crate) calm_start: bool,
     pub(crate) pace_ms: u64,
     pub(crate) filler_bytes_max: u64,
+    /// Who consumes what is published, if anybody does.
+    pub(crate) subscription: Option<SubscriptionKind>,
     pub(crate) faults: Vec<Planned>,
     pub(crate) plant: Plant,
 }
@@ -51,6 +54,7 @@ impl Plan {
         let mut skew_ms = [0; NODES];
         skew_ms.fill_with(|| chance.between(0, 400) as i64 - 200);
         let retention_age_ms = chance.pick(&[None, None, Some(DAY_MS), Some(1_000), Some(2_000)]);
+        let subscription = draw_subscription(&mut Chance::new(seed).fork("subscription"));
         Self {
             seed,
             work_ms,
@@ -63,6 +67,8 @@ impl Plan {
             calm_start: chance.percent(70),
             pace_ms: chance.pick(&[5, 15, 40]),
             filler_bytes_max: chance.pick(&[16, 300, 2_000]),
+            // Retention waits for subscriptions: where it is what is looked at, nobody subscribes.
+            subscription: subscription.filter(|_| retention_age_ms.is_none_or(|age| age >= DAY_MS)),
             faults: schedule(&Chance::new(seed), work_ms),
             plant,
         }
@@ -86,10 +92,16 @@ impl Plan {
             ("calm_start", self.calm_start.to_string()),
             ("pace_ms", self.pace_ms.to_string()),
             ("filler_bytes_max", self.filler_bytes_max.to_string()),
+            ("subscription", format!("{:?}", self.subscription)),
             ("plant", self.plant.to_string()),
             ("faults", self.faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
         ]
     }
+}
+
+fn draw_subscription(chance: &mut Chance) -> Option<SubscriptionKind> {
+    use SubscriptionKind::{Exclusive, Failover, KeyShared, Shared};
+    chance.pick(&[None, Some(Exclusive), Some(Failover), Some(Shared), Some(KeyShared)])
 }
 
 /// Three tracks side by side: the network, the nodes, the clocks. Within a track one fault follows the other.

@@ -27,6 +27,10 @@ pub struct Summary {
     pub faults: BTreeMap<String, u64>,
     /// Messages acked.
     pub acked: u64,
+    /// Messages given to consumers.
+    pub delivered: u64,
+    /// Runs in which there were any.
+    pub consuming: u64,
     /// Operations that were part of a search for a legal order.
     pub searched: u64,
     /// Elections.
@@ -44,6 +48,8 @@ impl Summary {
         self.runs += 1;
         self.failed += u64::from(!outcome.pass);
         self.acked += outcome.acked;
+        self.delivered += outcome.delivered;
+        self.consuming += u64::from(outcome.delivered > 0);
         self.searched += outcome.searched;
         self.elections += outcome.elections;
         self.records += outcome.records;
@@ -65,6 +71,7 @@ impl fmt::Display for Summary {
         writeln!(f, "seeds            {} ({} failed)", self.runs, self.failed)?;
         writeln!(f, "faults installed {} ({})", self.faults.values().sum::<u64>(), faults.join(", "))?;
         writeln!(f, "acked messages   {}", self.acked)?;
+        writeln!(f, "delivered        {} (in {} seeds with a subscription)", self.delivered, self.consuming)?;
         writeln!(f, "ops searched     {}", self.searched)?;
         writeln!(f, "elections        {}", self.elections)?;
         writeln!(f, "traced records   {}", self.records)?;

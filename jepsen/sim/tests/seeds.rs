@@ -41,6 +41,7 @@ fn a_region_keeps_its_promises_under_every_seed() {
         ] {
             assert!(summary.faults.contains_key(kind), "no run installed the fault {kind}");
         }
+        assert!(summary.consuming >= SEEDS / 4, "too few seeds with a subscription: {}", summary.consuming);
         assert!(summary.elections > summary.runs, "faults that cause no elections are no faults");
     }
 }

@@ -96,6 +96,14 @@ impl ControlPlane {
         self.registry.get(GroupId::CONTROL)
     }
 
+    /// How many nodes hold the control state, or will. 0 while no replica runs here.
+    pub(crate) fn member_count(&self) -> usize {
+        self.group().map_or(0, |group| {
+            let (voters, learners) = group.members();
+            voters.len() + learners.len()
+        })
+    }
+
     /// Whether this node leads the control group.
     pub fn is_leader(&self) -> bool {
         self.group().is_some_and(|group| group.is_leader())

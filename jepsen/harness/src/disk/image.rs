@@ -71,9 +71,23 @@ impl Image {
         }
     }
 
+    /// Mounts it anew. Where nodes have mounts of their own, those of one that was just killed go a moment later, and
+    /// until then the same filesystem would be mounted once more, without power.
     pub(super) fn remount(&self) -> Result<()> {
-        self.unmount()?;
-        self.mount()
+        let mut failed = None;
+        let fresh = wait::until_blocking("a filesystem to be mounted anew", RELEASE_MAX, || {
+            let mounted = self.unmount().and_then(|()| self.mount()).and_then(|()| self.take_a_write());
+            mounted.map_err(|error| failed = Some(error)).ok()
+        });
+        fresh.map_err(|error| match failed.take() {
+            Some(failed) => failed.context(error),
+            None => error,
+        })
+    }
+
+    fn take_a_write(&self) -> Result<()> {
+        let trial = self.mountpoint.join("trial");
+        File::create(&trial).and_then(|_| fs::remove_file(&trial)).context("writing to a fresh mount")
     }
 
     pub(super) fn free_bytes(&self) -> Result<u64> {

@@ -8,11 +8,11 @@ use meridian_harness::arena::Arena;
 use meridian_harness::cluster::Cluster;
 use meridian_history::{Place, SubscriptionKind};
 use meridian_sdk::SystemClock;
-use meridian_workload::queue::{Habits, Queue, consume, drain, final_state, subscribe};
+use meridian_workload::queue::{Habits, Queue, consume, dead_letters, drain, final_state, subscribe};
 use meridian_workload::{Chance, Counts, Manner, Region, Scene, Tally};
 use tokio::task::JoinSet;
 
-use super::{PARTITIONS, TOPIC};
+use super::{ATTEMPTS, LETTERS, PARTITIONS, TOPIC};
 
 const SUBSCRIPTION: &str = "workers";
 /// How long everything may take to be settled, with everything healed.
@@ -50,11 +50,13 @@ impl Consumers {
             kind,
             lease_ms: 2_000,
             backoff_ms: (100, 1_000),
-            dead_letters: None,
+            // Whoever owns a partition keeps its order: a message that nobody can use must not end it.
+            dead_letters: (!kind.is_owned()).then(|| (ATTEMPTS, LETTERS.to_owned())),
             start: Place::Earliest,
             credit: 16,
             habits: Habits::default(),
             clock: Arc::new(SystemClock),
+            clocks_agree: true,
         });
         subscribe(&scene, &cluster, &queue, &mut chance.fork("subscribe")).await;
         let mut tasks = JoinSet::new();
@@ -88,6 +90,7 @@ impl Consumers {
         }
         let Self { cluster, scene, queue, chance, .. } = &self;
         final_state(scene, cluster, queue, chance.fork("final")).await?;
+        dead_letters(scene.clone(), cluster, queue, chance.fork("letters")).await?;
         Ok(scene.tally.counts())
     }
 }

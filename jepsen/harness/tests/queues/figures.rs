@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use anyhow::{Result, ensure};
-use meridian_history::{AckOf, History, Kind};
+use meridian_history::{AckOf, History, Kind, SubscriptionKind};
 
 /// The figures of a run.
 #[derive(Debug, Default)]
@@ -18,10 +18,11 @@ pub(crate) struct Figures {
     consumers: u64,
     dispatches: u64,
     leader_changes: u64,
+    dead_letters: u64,
 }
 
 impl Figures {
-    /// `leaders`: who led a partition before each fault, and after it.
+    /// `leaders`: who led a partition before each fault, and during it.
     pub(crate) fn of(history: &History, leaders: &[(u64, u64)]) -> Self {
         let leader_changes = leaders.iter().filter(|(before, after)| before != after).count() as u64;
         let mut figures = Self { leader_changes, ..Self::default() };
@@ -33,6 +34,9 @@ impl Figures {
                 Kind::Join(_) => figures.consumers += 1,
                 Kind::Nack(_) => figures.nacks += 1,
                 Kind::LeaseEnd(_) => figures.leases_ended += 1,
+                Kind::DeadLetters(call) => {
+                    figures.dead_letters += call.letters.iter().flatten().count() as u64
+                }
                 Kind::Ack(call) => match &call.of {
                     AckOf::Single(offset) => drop(settled.insert((call.by.partition, *offset))),
                     AckOf::Batch(offsets) => {
@@ -57,8 +61,10 @@ impl Figures {
     }
 
     /// A run that met with nothing shows nothing.
-    pub(crate) fn expect_something_met(&self) -> Result<()> {
-        let met = [self.settled, self.redelivered, self.nacks, self.leases_ended, self.leader_changes];
+    pub(crate) fn expect_something_met(&self, kind: SubscriptionKind) -> Result<()> {
+        let letters = if kind.is_owned() { 1 } else { self.dead_letters };
+        let met =
+            [self.settled, self.redelivered, self.nacks, self.leases_ended, self.leader_changes, letters];
         ensure!(met.iter().all(|count| *count > 0), "something was never met with: {self:?}");
         Ok(())
     }
@@ -69,7 +75,7 @@ impl fmt::Display for Figures {
         write!(
             f,
             "published {}, settled {}, delivered {}, of these again {}, nacks {}, leases that ended {}, consumers {}, \
-             dispatches {}, leader changes {}",
+             dispatches {}, leader changes {}, dead letters {}",
             self.published,
             self.settled,
             self.delivered,
@@ -79,6 +85,7 @@ impl fmt::Display for Figures {
             self.consumers,
             self.dispatches,
             self.leader_changes,
+            self.dead_letters,
         )
     }
 }

@@ -1,5 +1,6 @@
 //! The clients of a run, each writing down what it did and saw.
 
+mod consumers;
 mod rescan;
 mod scene;
 mod supervisor;
@@ -52,11 +53,21 @@ pub(crate) async fn work(scene: Arc<Scene>, host: usize) -> turmoil::Result {
             clients.spawn_local(read_pages(all, region, pager, fork("replica")))
         }
     };
-    while let Some(ended) = clients.join_next().await {
-        ended?;
-    }
-    scene.client_host_done();
-    Ok(())
+    let consumers = async {
+        match &scene.consumers {
+            Some(consumers) => consumers.work(&wires, nth, &scene.chance("consumers")).await,
+            None => Ok(()),
+        }
+    };
+    let others = async {
+        while let Some(ended) = clients.join_next().await {
+            ended?;
+        }
+        scene.client_host_done();
+        Ok(())
+    };
+    let (consumers, others) = tokio::join!(consumers, others);
+    consumers.and(others)
 }
 
 fn pager(scene: &Scene, replica: Option<u64>, mut chance: Chance) -> Pager {

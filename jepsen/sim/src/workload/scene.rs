@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use meridian_history::Recorder;
 use meridian_workload::{Chance, Manner, Scene as Clients};
+
 use parking_lot::Mutex;
 
+use super::consumers::Consumers;
 use crate::plan::Plan;
 use crate::plant::Plant;
 use crate::trace::{Trace, now_ns};
@@ -62,6 +64,8 @@ pub(crate) struct Scene {
     pub(crate) plan: Arc<Plan>,
     /// What the clients share.
     pub(crate) clients: Arc<Clients>,
+    /// Who consumes what they publish.
+    pub(super) consumers: Option<Consumers>,
     pub(crate) trace: Arc<Trace>,
     stage: AtomicU8,
     hosts_done: AtomicU64,
@@ -71,10 +75,12 @@ pub(crate) struct Scene {
 
 impl Scene {
     pub(crate) fn new(plan: Arc<Plan>, recorder: Recorder, trace: Arc<Trace>) -> Arc<Self> {
+        let consumers = plan.subscription.map(|kind| Consumers::new(kind, plan.partitions, recorder.clone()));
         let clients = Clients::new(TOPIC, plan.partitions, recorder, manner(&plan), 1);
         Arc::new(Self {
             plan,
             clients: Arc::new(clients),
+            consumers,
             trace,
             stage: AtomicU8::new(0),
             hosts_done: AtomicU64::new(0),
@@ -120,6 +126,11 @@ impl Scene {
         self.clients.tally.acked()
     }
 
+    /// Messages given to consumers so far.
+    pub(crate) fn delivered_so_far(&self) -> u64 {
+        self.consumers.as_ref().map_or(0, Consumers::delivered)
+    }
+
     pub(super) fn note_trimmed(&self, offsets: u64) {
         self.trimmed.fetch_add(offsets, Ordering::Relaxed);
     }
@@ -139,6 +150,7 @@ impl Scene {
         let mut problems = self.problems.lock().clone();
         // The SDK must hide every fault of a run.
         problems.extend(self.clients.tally.counts().sdk_errors);
+        problems.extend(self.consumers.iter().flat_map(Consumers::errors));
         problems
     }
 }

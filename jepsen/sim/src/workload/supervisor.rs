@@ -26,6 +26,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 pub(crate) async fn supervise(scene: Arc<Scene>) -> turmoil::Result {
     let wires = Wires::new(Net::new(HOSTS[BOSS].into(), Arc::clone(&scene.trace)));
     create(&scene, &wires).await;
+    if let Some(consumers) = &scene.consumers {
+        consumers.subscribe(&wires, scene.chance("subscribe")).await;
+    }
     if scene.plan.calm_start {
         await_replicas(&wires, scene.plan.partitions).await;
     }
@@ -41,6 +44,11 @@ pub(crate) async fn supervise(scene: Arc<Scene>) -> turmoil::Result {
         scene.problem(format!(
             "clients did not finish within {CLIENTS_END_WITHIN:?} after everything was healed"
         ));
+    }
+    if let Some(consumers) = &scene.consumers
+        && let Err(why) = consumers.finish(&wires, &scene.chance("settled")).await
+    {
+        scene.problem(format!("what is published is not settled: {why:#}"));
     }
     rescan::rescan(&scene, &wires).await;
     scene.enter(Stage::Done);

@@ -52,7 +52,7 @@ impl Hand {
             attempt: given.attempt,
             epochs: self.epochs(&given),
             times: Times { deliver_at_ms, expire_at_ms: None },
-            lease_until_ms: Some(given.lease_until.0),
+            lease_until_ms: self.queue.clocks_agree.then_some(given.lease_until.0),
             at_ms: self.queue.clock.now().0,
         };
         asked.ok(vec![delivery]);

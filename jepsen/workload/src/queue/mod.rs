@@ -44,6 +44,8 @@ pub struct Queue {
     pub habits: Habits,
     /// The wall clock of the recording machine.
     pub clock: Arc<dyn Clock>,
+    /// Whether the nodes' clocks agree with it: what they say about the ends of leases is written down then.
+    pub clocks_agree: bool,
 }
 
 /// What consumers do with messages, in percent; the rest is acked.

@@ -25,7 +25,11 @@ fn first_steps(nodes: &str) {
     };
 
     let playground = dev(nodes, &port, &data);
+    // A moment after the start not every node is known yet: the topic must have all of its copies all the same.
     stdout_of(&call(&["topic", "create", "hello", "--partitions", "3"]));
+    let topic = stdout_of(&call(&["topic", "describe", "hello", "--output", "json"]));
+    let topic: Value = serde_json::from_str(&topic).expect("JSON");
+    assert_eq!(topic["replication"].to_string(), nodes, "{topic}");
     let lines: Vec<String> = (0..500).map(|number| format!("line {number}")).collect();
     let arguments = at(&["publish", "hello"]);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();

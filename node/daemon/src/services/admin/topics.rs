@@ -16,6 +16,8 @@ use super::{Admin, or_default, page};
 
 /// How long a created topic's partitions may take to get their leaders before the call says "pending".
 const LEADERS_MAX: Duration = Duration::from_secs(10);
+/// How long nodes of a cluster that was just founded may take to be known to it.
+const NODES_MAX: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 const REPLICATION_DEFAULT: u32 = 3;
 
@@ -35,7 +37,7 @@ impl Admin {
     ) -> Result<pb::CreateTopicResponse, Failure> {
         let name = topic_name(&request.topic)?;
         let replication = match request.replication {
-            0 => self.look(|machine| REPLICATION_DEFAULT.min(machine.nodes().count() as u32))?,
+            0 => self.default_replication().await?,
             given => given,
         };
         let change = ControlChange::CreateTopic {
@@ -50,6 +52,20 @@ impl Admin {
         let pending_partitions = self.await_leaders(&name).await;
         let topic = self.changed_topic(&name)?;
         Ok(pb::CreateTopicResponse { topic: Some(topic), control_index: changed.index, pending_partitions })
+    }
+
+    /// As many copies as are usual and the cluster has nodes. A cluster that was just founded is waited for: its first
+    /// topic must not have fewer copies because a node was not heard of yet. What does not come is refused later.
+    async fn default_replication(&self) -> Result<u32, Failure> {
+        let deadline = Instant::now() + NODES_MAX;
+        loop {
+            let (registered, _) = self.look_now(|machine| machine.nodes().count()).await?;
+            let usual = REPLICATION_DEFAULT.min(self.control.member_count().max(registered).max(1) as u32);
+            if registered as u32 >= usual || Instant::now() >= deadline {
+                return Ok(usual);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
     /// Waits until each partition has a leader; returns those that have none yet.

@@ -1,9 +1,11 @@
 //! The partitions that a consumer takes part in: found, attached, lost, found again.
 
+mod finding;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use meridian_machine::control::{BeginAt, ControlChange, SubscriptionSettings};
+use meridian_machine::control::{BeginAt, SubscriptionSettings};
 use meridian_model::subscription::SubscriptionKind;
 use meridian_model::{ConsumerId, GroupId, LogId, SubscriptionId, TopicName};
 use meridian_proto::v1::subscribe_request::Request;
@@ -14,18 +16,18 @@ use meridian_proto::v1::{
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use self::finding::Found;
 use super::confirmed;
 use super::held::Held;
 use super::part::{Heard, Part, ToPart, Ways};
-use super::selection::{PARTITIONS_MAX, Selection};
+use super::selection::Selection;
 use super::way::Wanted;
-use crate::services::answers::of_control;
 
 /// The first pause after a leader was not there, and the longest.
 const RETRY_FIRST: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_secs(1);
-/// How long a subscription may take to be created.
-const CREATE_MAX: Duration = Duration::from_secs(10);
+/// How long the other partitions of an exclusive subscription wait for the first one.
+const FIRST_MAX: Duration = Duration::from_secs(5);
 /// Longer than any consumer waits.
 const NEVER: Duration = Duration::from_secs(24 * 3600);
 
@@ -52,6 +54,10 @@ enum State {
     Lost {
         at: Instant,
     },
+    /// Comes after the first partition of its topic.
+    Waits {
+        until: Instant,
+    },
     /// Under way.
     Finding,
     Attached(mpsc::UnboundedSender<ToPart>),
@@ -67,6 +73,8 @@ struct Source {
     subscription: SubscriptionId,
     held: Held,
     state: State,
+    /// Whether its leader has ever taken the consumer in.
+    taken_in: bool,
     life: u64,
     pause: Duration,
 }
@@ -81,15 +89,6 @@ pub(in crate::services) struct Sources {
     looked: bool,
     /// Seeks of every partition: how many have still to confirm.
     seeks: BTreeMap<u64, usize>,
-}
-
-/// A partition that there is.
-struct Found {
-    topic: TopicName,
-    partition: u32,
-    group: GroupId,
-    log: LogId,
-    subscription: SubscriptionId,
 }
 
 impl Sources {
@@ -129,6 +128,7 @@ impl Sources {
     fn add(&mut self, number: u32, found: Found) {
         let before = self.consumer.holds.remove(&(found.topic.clone(), found.partition));
         let held = before.map(|(epoch, ranges)| Held::from_before(&ranges, epoch));
+        let state = self.begins(&found.topic);
         let Found { topic, partition, group, log, subscription } = found;
         let source = Source {
             topic,
@@ -137,87 +137,31 @@ impl Sources {
             log,
             subscription,
             held: held.unwrap_or_default(),
-            state: State::Lost { at: Instant::now() },
+            state,
+            taken_in: false,
             life: 0,
             pause: RETRY_FIRST,
         };
         self.sources.insert(number, source);
     }
 
-    /// Creates the subscription in topics that have none of that name, where the consumer says so.
-    async fn create_missing(&mut self) -> Result<(), Failure> {
-        let (topics, name) = (&self.consumer.topics, &self.consumer.subscription);
-        let control = &self.consumer.ways.routing.control;
-        let looked = control.look(|machine| {
-            let found = topics.of(machine)?;
-            let missing = found.into_keys().filter(|topic| machine.subscription(topic, name).is_none());
-            Some(missing.collect::<Vec<_>>())
-        });
-        let not_ready = || Failure::new(ErrorReason::Unavailable, "this node does not know the cluster yet");
-        let missing = looked.ok_or_else(not_ready)?.ok_or_else(too_many_partitions)?;
-        let Some((settings, begin)) = &self.consumer.create else { return Ok(()) };
-        for topic in missing {
-            // A topic that came later is read from its beginning: nothing of it is missed.
-            let begin = if self.looked { BeginAt::Earliest } else { *begin };
-            let change = ControlChange::CreateSubscription {
-                topic,
-                name: name.clone(),
-                begin,
-                settings: Box::new(settings.clone()),
-                request_id: String::new(),
-            };
-            match control.change(change, CREATE_MAX).await.map_err(|error| of_control(&error)) {
-                Ok(_) => {}
-                Err(failure)
-                    if matches!(failure.reason(), ErrorReason::AlreadyExists | ErrorReason::NotFound) => {}
-                Err(failure) => return Err(failure),
-            }
+    /// An exclusive consumer takes the first partition of a topic before the others: of two that come at once one is
+    /// refused there, where otherwise each would have some partitions and be refused by the rest. A first partition
+    /// that nobody leads is not waited for.
+    fn begins(&self, topic: &TopicName) -> State {
+        let now = Instant::now();
+        let exclusive = self.consumer.kind == SubscriptionKind::Exclusive;
+        let mut of_topic = self.sources.values().filter(|source| source.topic == *topic);
+        match of_topic.next().filter(|first| exclusive && !first.taken_in) {
+            Some(first) if !matches!(first.state, State::Over) => State::Waits { until: now + FIRST_MAX },
+            _ => State::Lost { at: now },
         }
-        Ok(())
-    }
-
-    /// The partitions that there are. What is meant by name must be there.
-    fn find(&self) -> Result<Vec<Found>, Failure> {
-        let (topics, name) = (&self.consumer.topics, &self.consumer.subscription);
-        let looked = self.consumer.ways.routing.control.look(|machine| {
-            let known = topics.of(machine).ok_or_else(too_many_partitions)?;
-            for topic in topics.names().iter().filter(|_| !self.looked) {
-                if !known.contains_key(topic) {
-                    let why = format!("topic {topic} does not exist");
-                    return Err(Failure::new(ErrorReason::NotFound, why).with("field", "topics"));
-                }
-                if machine.subscription(topic, name).is_none() {
-                    let why = format!(
-                        "topic {topic} has no subscription {name:?}; create it, or ask with `create`"
-                    );
-                    return Err(Failure::new(ErrorReason::NotFound, why).with("field", "subscription"));
-                }
-            }
-            let mut found = Vec::new();
-            for topic in known.keys().filter_map(|topic| machine.topic(topic)) {
-                let Some(subscription) = machine.subscription(&topic.name, name) else { continue };
-                let wanted = |partition: &u32| self.consumer.partition.is_none_or(|only| only == *partition);
-                let partitions = topic.partitions.iter().zip(0..);
-                for (placement, partition) in partitions.filter(|(_, partition)| wanted(partition)) {
-                    found.push(Found {
-                        topic: topic.name.clone(),
-                        partition,
-                        group: placement.group,
-                        log: placement.log,
-                        subscription: subscription.id,
-                    });
-                }
-            }
-            Ok(found)
-        });
-        let not_ready = || Failure::new(ErrorReason::Unavailable, "this node does not know the cluster yet");
-        looked.ok_or_else(not_ready)?
     }
 
     /// When something is to be tried again.
     pub(super) fn retry_at(&self) -> Instant {
         let waiting = self.sources.values().filter_map(|source| match source.state {
-            State::Lost { at } => Some(at),
+            State::Lost { at } | State::Waits { until: at } => Some(at),
             _ => None,
         });
         waiting.min().unwrap_or_else(|| Instant::now() + NEVER)
@@ -227,7 +171,7 @@ impl Sources {
     pub(super) fn retry(&mut self) {
         let now = Instant::now();
         for (number, source) in &mut self.sources {
-            if !matches!(source.state, State::Lost { at } if at <= now) {
+            if !matches!(source.state, State::Lost { at } | State::Waits { until: at } if at <= now) {
                 continue;
             }
             self.lives += 1;
@@ -275,9 +219,16 @@ impl Sources {
     }
 
     /// Its leader takes the consumer in: what the stream is told.
-    pub(super) fn taken_in(&self, number: u32) -> SubscribeSource {
-        let source = self.sources.get(&number);
-        source.map_or_else(SubscribeSource::default, |source| source.told(number, SourceState::Attached))
+    pub(super) fn taken_in(&mut self, number: u32) -> SubscribeSource {
+        let Some(source) = self.sources.get_mut(&number) else { return SubscribeSource::default() };
+        source.taken_in = true;
+        let (topic, told) = (source.topic.clone(), source.told(number, SourceState::Attached));
+        for other in self.sources.values_mut().filter(|other| other.topic == topic) {
+            if matches!(other.state, State::Waits { .. }) {
+                other.state = State::Lost { at: Instant::now() };
+            }
+        }
+        told
     }
 
     /// Tells the stream so, unless nothing was attached.
@@ -325,7 +276,7 @@ impl Sources {
     pub(super) fn all_drained(&self) -> bool {
         self.sources.values().all(|source| match source.state {
             State::Over => true,
-            State::Lost { .. } | State::Finding => source.held.is_empty(),
+            State::Lost { .. } | State::Waits { .. } | State::Finding => source.held.is_empty(),
             State::Attached(_) => false,
         })
     }
@@ -398,9 +349,4 @@ impl Source {
             failure: None,
         }
     }
-}
-
-fn too_many_partitions() -> Failure {
-    let why = format!("the topics have more than {PARTITIONS_MAX} partitions together; name fewer");
-    Failure::new(ErrorReason::Limit, why).with("field", "topics")
 }
