@@ -207,7 +207,7 @@ async fn a_delayed_message_is_indexed_and_cannot_be_acked_early(subject: &Cursor
 async fn a_delayed_message_is_pending_in_both_lanes(subject: &CursorSubject<'_>) {
     let by = subject.caught_up(subject.shared).await;
     let writer = Writer::new(&subject.log, "lanes");
-    let deliver_at = by.stamp.plus_ms(1);
+    let deliver_at = by.stamp.plus_ms(2 * HOUR_MS);
     let base = subject.log.send(delayed(&writer.batch(0, 2), deliver_at)).await.expect("stored").base;
     assert_eq!(subject.standing(subject.shared).floor, base, "nobody passed it");
     let passed = vec![OffsetRange::new(base, base.plus(2))];
