@@ -70,10 +70,8 @@ impl Partition {
         let told =
             SubscribeSource { source, state: state as i32, failure: refused, ..SubscribeSource::default() };
         self.send(seat, Response::Source(told));
-        if ended {
-            if let Some(served) = self.served.get_mut(&seat.subscription) {
-                served.consumers.remove(&seat.consumer);
-            }
+        if ended && let Some(served) = self.served.get_mut(&seat.subscription) {
+            served.consumers.remove(&seat.consumer);
         }
     }
 
