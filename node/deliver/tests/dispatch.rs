@@ -249,3 +249,25 @@ fn an_owner_is_committed_and_what_came_before_is_fenced() {
     let late = block_on(log.settle(GROUP, vec![(mandate, settlement)])).expect("one round");
     assert!(matches!(late[..], [Err(CursorRefusal::StaleOwner { .. })]), "{late:?}");
 }
+
+/// SUB-1. Found by the simulation: a leader whose clock was ahead by a year let a message wait until then.
+#[test]
+fn a_backoff_that_a_clock_from_the_future_wrote_down_is_no_longer_than_the_rules_say() {
+    let log = log(SubscriptionKind::Shared);
+    append(&log, batch(1, UnixMs(0)));
+    let year_ahead = NOW.plus_ms(365 * 24 * 3_600_000);
+    let mut daemon = Daemon::begin(&log, year_ahead);
+    daemon.join(ALICE, SubscriptionKind::Shared, Vec::new());
+    let Delivery { consumer, place, under, .. } = daemon.delivered[0];
+    daemon.tell(Event::Nack(Said { consumer, request: 1, under, about: vec![place] }));
+
+    let mut daemon = Daemon::begin(&log, NOW);
+    daemon.join(BOB, SubscriptionKind::Shared, Vec::new());
+    daemon.pass(2_000);
+    assert!(daemon.delivered.is_empty(), "it waits all the same");
+    for _ in 0..3 {
+        daemon.tell(Event::Heartbeat(BOB));
+        daemon.pass(2_000);
+    }
+    assert_eq!(daemon.delivered.iter().map(|delivery| delivery.attempt).collect::<Vec<_>>(), [2]);
+}

@@ -34,7 +34,7 @@ impl Dispatcher {
         let Some(held) = self.take_back(offset) else { return };
         self.kind.key(held.message.key, KeyChange::Loosened);
         // Who kept it from before may have had it in spite of a backoff, or of its last attempt.
-        let not_before = self.attempts.get(&held.message.place()).map(|attempts| attempts.not_before);
+        let not_before = self.attempts.get(&held.message.place()).map(|attempts| self.not_before(*attempts));
         let waits = match not_before.filter(|time| *time > self.now) {
             _ if self.is_last(held.message.attempts) => Waits::Outbox,
             Some(time) => Waits::Until(time),

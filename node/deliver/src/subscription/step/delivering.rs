@@ -38,6 +38,7 @@ impl Dispatcher {
             if message.is_delayed() {
                 self.delayed_ledger.decide(message.place(), self.delayed.place);
             }
+            self.hold_key(message.place(), message.key);
             return;
         }
         // It may have been learned while it was in the window.

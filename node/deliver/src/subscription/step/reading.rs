@@ -1,5 +1,6 @@
 //! What was read from the log finds its place: with who holds it, behind its backoff, or in the window.
 
+use meridian_model::subscription::Attempts;
 use meridian_model::{Offset, OffsetRange, Place, UnixMs};
 
 use crate::subscription::event::BatchMeta;
@@ -66,7 +67,7 @@ impl Dispatcher {
                     if let Some((seat, _)) = self.claims.take(Place::main(offset)) {
                         self.let_go(seat);
                     }
-                    self.hold_key(offset, meta.key_hash);
+                    self.hold_key(Place::main(offset), meta.key_hash);
                 } else {
                     self.place(Message::of(batch, offset, *meta));
                 }
@@ -125,6 +126,7 @@ impl Dispatcher {
                 }
                 if self.unseen.contains(place) {
                     self.delayed_ledger.decide(place, before);
+                    self.hold_key(place, meta.key_hash);
                 } else {
                     self.place(Message::of(batch, place.offset, *meta));
                 }
@@ -178,12 +180,13 @@ impl Dispatcher {
         if self.give_to_claimant(*message) {
             return true;
         }
+        let not_before = self.not_before(attempts);
         let waits = if self.is_failing(message.place()) {
             Waits::Commit
         } else if self.is_last(attempts.count) {
             Waits::Outbox
-        } else if attempts.not_before > self.now && !planted!(BackoffForgotten) {
-            Waits::Until(attempts.not_before)
+        } else if not_before > self.now && !planted!(BackoffForgotten) {
+            Waits::Until(not_before)
         } else {
             return false;
         };
@@ -196,6 +199,12 @@ impl Dispatcher {
         true
     }
 
+    /// When a message may be tried again. Its backoff counts from now on at most: whoever wrote the time down may have had a
+    /// clock that was ahead by years.
+    pub(super) fn not_before(&self, attempts: Attempts) -> UnixMs {
+        attempts.not_before.min(self.now.plus_ms(self.rules.backoff.after(attempts.count)))
+    }
+
     /// A message goes to whoever says that it was delivered before, without another delivery.
     fn give_to_claimant(&mut self, message: Message) -> bool {
         let Some((seat, _)) = self.claims.take(message.place()) else { return false };
@@ -205,9 +214,8 @@ impl Dispatcher {
         true
     }
 
-    /// A message was acked before it was read, and that is not committed: its key does not move until then.
-    fn hold_key(&mut self, offset: Offset, key: u64) {
-        let place = Place::main(offset);
+    /// A message was acked before it was delivered, and that is not committed: its key does not move until then.
+    pub(super) fn hold_key(&mut self, place: Place, key: u64) {
         if key == 0 || !self.kind.keeps_keys() || !self.unseen.contains(place) {
             return;
         }
